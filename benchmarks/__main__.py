@@ -2,7 +2,16 @@
 
 import sys
 
-from benchmarks import accuracy, beside, choices, denormals, pytorch
+from benchmarks import (
+    accuracy,
+    beside,
+    choices,
+    cycles,
+    denormals,
+    onnx_files,
+    pytorch,
+    where,
+)
 from benchmarks.run import main
 
 OTHERS = {
@@ -10,7 +19,10 @@ OTHERS = {
     "accuracy": accuracy.main,
     "beside": beside.main,
     "denormals": denormals.main,
+    "elementary": cycles.main,
+    "onnx": onnx_files.main,
     "pytorch": pytorch.main,
+    "where": where.main,
 }
 
 if __name__ == "__main__":

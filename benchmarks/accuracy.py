@@ -23,7 +23,10 @@ Array = np.ndarray[Any, Any]
 
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
 OPEN, CLOSE = "<!-- {} -->\n", "<!-- /{} -->"
-METHODS = ("sum", "winograd", "fft")
+METHODS = {
+    "forward": ("sum", "winograd", "fft", "strassen"),
+    "weight_grad": ("sum", "winograd", "fft"),
+}
 DTYPES = ("float32", "float64")
 
 # Forward. All are small in memory, but have sums as long as those of the layers in their names.
@@ -35,7 +38,9 @@ FORWARD = {
     "3x3, 512 channels": "c512>16 14x14 k3 p1",
     "5x5, 32 channels": "c32>16 14x14 k5 p2",
     "3x3x3, 32 channels": "c32>8 8x8x8 k3 p1",
-    "1x1, 1,024 channels": "c1024>16 14x14 k1",
+    "1x1, 256 channels": "c256>64 14x14 k1",
+    "1x1, 1,024 channels": "c1024>64 14x14 k1",
+    "1x1, 4,096 channels": "c4096>64 14x14 k1",
     "linear, 25,088 features": "n16 c25088>16 1x1 k1",
     "signal, 101 taps": "c1>1 20000 k101 p50",
     "signal, 1,001 taps": "c1>1 20000 k1001 p500",
@@ -124,16 +129,16 @@ def tried(call: Callable[..., Array], want: Array, name: str) -> float | None:
 
 def errors(direction: str, text: str, dtype: str) -> list[float | None]:
     """The errors of all methods on one problem."""
-    spec = replace(parse(text), dtype=dtype)
+    spec, methods = replace(parse(text), dtype=dtype), METHODS[direction]
     x, w, g = drawn(spec, dtype)
     given = {"padding": spec.padding, "groups": spec.groups}
     if direction == "forward":
         want = exact(spec, x, w)
-        return [tried(lambda **how: faltung.conv(x, w, **given, **how), want, m) for m in METHODS]
+        return [tried(lambda **how: faltung.conv(x, w, **given, **how), want, m) for m in methods]
     want = exact_weight_grad(spec, x, g)
     return [
         tried(lambda **how: faltung.conv_weight_grad(x, g, w.shape, **given, **how), want, m)
-        for m in METHODS
+        for m in methods
     ]
 
 
@@ -162,7 +167,7 @@ def table(direction: str, rows: dict[str, str]) -> list[str]:
             count = spec.channels_in // spec.groups * spec.taps
         found = [cell(value) for dtype in DTYPES for value in errors(direction, text, dtype)]
         made.append((count, line(name, f"{count:,}", *found)))
-    kinds = [f"{method}, {dtype}" for dtype in DTYPES for method in METHODS]
+    kinds = [f"{method}, {dtype}" for dtype in DTYPES for method in METHODS[direction]]
     lines = [text for _, text in sorted(made, key=lambda entry: entry[0])]
     return [*head("problem", "products", *kinds), *lines]
 

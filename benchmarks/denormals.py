@@ -26,6 +26,7 @@ ROWS = {
     "depthwise": ("c96>96 56x56 k3 p1 g96", True),
     "grouped": ("c128>128 28x28 k3 p1 g32", True),
     "winograd": ("c64>64 56x56 k3 p1", True),
+    "strassen": ("c512>512 14x14 k1", True),
     "fft": ("c1>1 200000 k1001 p500", False),
 }
 DIRECTIONS = {"forward": FORWARD, "input_grad": FORWARD, "weight_grad": WEIGHT_GRAD}

@@ -3,7 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.protocol import FORWARD, INFERENCE, INPUT_GRAD, STEP, WEIGHT_GRAD
+from benchmarks.bounds import bounds
+from benchmarks.protocol import (
+    DEPTHWISE,
+    DIRECTIONS,
+    FILE,
+    FORWARD,
+    INFERENCE,
+    INPUT_GRAD,
+    ONNX,
+    POINTWISE,
+    STEP,
+    WEIGHT_GRAD,
+)
 from benchmarks.results import Row, Run
 from benchmarks.stats import (
     TORCH,
@@ -21,6 +33,8 @@ from benchmarks.vision import PREFIX
 from faltung.geometry.conv import ConvSpec
 
 TIME, PEAK, MEMORY = "time", "peak", "memory"
+# How much of the peak, or of the copy bandwidth, rows reach that these bound.
+ARITHMETIC, COPIES = "arithmetic", "copies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,8 @@ class Goal:
     """A goal for ``ours`` against the best of ``peers``, on rows of one direction.
 
     ``applies`` selects the rows. Every ratio must be at least ``worst``, and their geometric mean
-    at least ``mean``. ``peers`` None: all others. ``measure``: the ratio of times, of memory, or
-    the fraction of the FMA peak.
+    at least ``mean``. ``peers`` None: all others. ``measure``: the ratio of times, of memory, the
+    fraction of the FMA peak, or of what bounds a row.
     """
 
     text: str
@@ -218,13 +232,72 @@ GOALS: tuple[Goal, ...] = (
 )
 
 
-def judge(run: Run, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
-    """Verdicts on the goals for which this run has a value.
+_BETTER = "the better of ONNX Runtime and OpenVINO"
+
+
+def _files(batch: int) -> Goal:
+    """The goal for networks as ONNX files."""
+    return Goal(
+        f"networks at batch {batch}, against {_BETTER}",
+        lambda row: row.text == f"n{batch}",
+        1.05,
+        1.5,
+        FILE,
+        peers=("onnxruntime", "openvino"),
+    )
+
+
+def _core(row: Row) -> bool:
+    return row.core
+
+
+def _near(what: str, worst: float, measure: str) -> tuple[Goal, ...]:
+    """The goal for what is bounded by one thing, in every direction."""
+    return tuple(
+        Goal(
+            f"1x1, {direction.replace('_', ' ')}, {what}",
+            _core,
+            worst,
+            0,
+            direction,
+            measure=measure,
+        )
+        for direction in DIRECTIONS
+    )
+
+
+# Goals of subjects that have their own.
+SPECIAL: dict[str, tuple[Goal, ...]] = {
+    POINTWISE: (
+        *(_against_all("1x1", 1.0, _core, direction) for direction in DIRECTIONS),
+        *_near("of the peak where arithmetic bounds it", 0.9, ARITHMETIC),
+        *_near("of the copy bandwidth where memory bounds it", 0.8, COPIES),
+    ),
+    DEPTHWISE: tuple(
+        goal
+        for direction in DIRECTIONS
+        for goal in (
+            Goal(
+                f"depthwise, {direction.replace('_', ' ')}, against PyTorch's better layout",
+                _core,
+                2.2,
+                0,
+                direction,
+            ),
+            _against_all("depthwise", 1.3, _core, direction),
+        )
+    ),
+    ONNX: (_files(1), _files(8)),
+}
+
+
+def judge(run: Run, goals: Sequence[Goal] | None = None) -> list[Verdict]:
+    """Verdicts on the goals for which this run has a value; by default those of its subject.
 
     The fraction of the peak is only checked on one thread: with more, memory is the limit.
     """
     verdicts = []
-    for goal in goals:
+    for goal in SPECIAL.get(run.subject, GOALS) if goals is None else goals:
         if goal.measure == PEAK and run.threads != 1:
             continue
         rows = [row for row in run.rows if row.direction == goal.direction and goal.applies(row)]
@@ -243,5 +316,17 @@ def _value(run: Run, goal: Goal, row: Row) -> float | None:
         return ratio(row, goal.ours, peers)
     if goal.measure == MEMORY:
         return memory_ratio(row, goal.ours, peers)
+    if goal.measure in (ARITHMETIC, COPIES):
+        return _reached(run, goal, row)
     gflops = row.gflops(goal.ours)
     return None if gflops is None or run.peak is None else gflops / run.peak
+
+
+def _reached(run: Run, goal: Goal, row: Row) -> float | None:
+    """The share of our time that is at the bound, where that is the goal's."""
+    found = bounds(run)
+    if found is None or row.ns(goal.ours) is None:
+        return None
+    bound, share = found.of(row)
+    wanted = {ARITHMETIC: "arithmetic", COPIES: "memory"}[goal.measure]
+    return share if bound == wanted else None

@@ -1,9 +1,18 @@
 """A run as a Markdown page: machine, goals, means, losses, all rows, what was not measured."""
 
-from benchmarks import limits, page_layers, page_networks, page_windows
+from benchmarks import limits, page_bounds, page_files, page_layers, page_networks, page_windows
 from benchmarks.goals import Verdict, judge
 from benchmarks.peers import OURS, TABLES
-from benchmarks.protocol import LAYERS, NETWORKS, TRAINING, WINDOWS
+from benchmarks.protocol import (
+    CONVOLUTIONS,
+    DEPTHWISE,
+    LAYERS,
+    NETWORKS,
+    ONNX,
+    POINTWISE,
+    TRAINING,
+    WINDOWS,
+)
 from benchmarks.results import TIMED, Run
 from benchmarks.stats import losses, round_spread
 from benchmarks.words import TITLES, duration, number, table, unit
@@ -13,12 +22,18 @@ SECTIONS = {
     NETWORKS: page_networks,
     TRAINING: page_networks,
     WINDOWS: page_windows,
+    ONNX: page_files,
+    POINTWISE: page_bounds,
+    DEPTHWISE: page_bounds,
 }
 HEADINGS = {
     LAYERS: "Benchmark results",
     NETWORKS: "Benchmark results: networks",
     TRAINING: "Benchmark results: steps of training",
     WINDOWS: "Benchmark results: poolings and local layers",
+    ONNX: "Benchmark results: networks as ONNX files",
+    POINTWISE: "Benchmark results: 1x1 layers",
+    DEPTHWISE: "Benchmark results: depthwise layers",
 }
 
 
@@ -164,10 +179,12 @@ def _errors(run: Run) -> str:
     worst: dict[str, tuple[float, str]] = {}
     for row in run.rows:
         for peer, outcome in row.outcomes.items():
-            if outcome.error is not None and (run.subject != LAYERS or row.spec.dtype == "float32"):
+            if outcome.error is not None and (
+                run.subject not in CONVOLUTIONS or row.spec.dtype == "float32"
+            ):
                 worst[peer] = max(worst.get(peer, (0.0, "")), (outcome.error, row.name))
     if not worst:
         return ""
     lines = [[f"`{peer}`", f"{error:.1e}", name] for peer, (error, name) in worst.items()]
     head = ["peer", "largest error", "on"]
-    return f"## Accuracy: {SECTIONS[run.subject].ERROR} against float64\n\n" + table(head, lines)
+    return f"## Accuracy: {SECTIONS[run.subject].ERROR}\n\n" + table(head, lines)

@@ -9,7 +9,7 @@ from benchmarks.stats import GROUPS, TORCH, best, ratio, ratios, rivals, signal
 from benchmarks.words import NOTHING, TITLES, cell, mean, number, table, tells
 
 ROW = "layer"
-ERROR = "relative RMS error"
+ERROR = "relative RMS error against float64"
 
 
 def how(run: Run) -> str:

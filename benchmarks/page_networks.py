@@ -7,7 +7,9 @@ from benchmarks.stats import TORCH, best, memory_ratio, ratio, ratios, rivals
 from benchmarks.words import NOTHING, TITLES, cell, mean, number, table, tells
 
 ROW = "network"
-ERROR = "relative RMS error of the outputs, or relative difference of the first losses,"
+ERROR = (
+    "relative RMS error of the outputs, or relative difference of the first losses, against float64"
+)
 
 
 def how(run: Run) -> str:

@@ -10,7 +10,8 @@ benchmarks.worker SUBJECT NAME --threads T``).
 | ``{"op": "round", "seconds"}`` | ``{"ns": [...]}``: one number a call |
 | ``{"op": "drop"}`` | ``{}``: forget the problem and its memory |
 | ``{"op": "peak"}`` | ``{"gflops": float}`` (of FMAs alone, by faltung's own loop) |
-| ``{"op": "answer", "text", "direction", "path"}`` | ``{}``: the right answer, in float64, is in the file |
+| ``{"op": "bandwidth"}`` | ``{"sizes": [...], "seconds": [...]}`` (of copies, by faltung's own loop) |
+| ``{"op": "answer", "text", "direction", "path"}`` | ``{}``: the right answer, in float64, is in the file; of ONNX files in float32 |
 | ``{"op": "memory", "text", "direction"}`` | ``{"bytes": int}``: most memory above that before the problem was built |
 
 Any answer may be ``{"failed": reason}`` instead. The end of stdin ends the worker.
@@ -30,14 +31,21 @@ STEP = "step"
 WINDOW = "window"
 WINDOW_GRAD = "window_grad"
 WINDOW_DIRECTIONS = (WINDOW, WINDOW_GRAD)
+FILE = "file"
 
 LAYERS, NETWORKS, TRAINING, WINDOWS = "layers", "networks", "training", "windows"
+POINTWISE, DEPTHWISE, ONNX = "pointwise", "depthwise", "onnx"
 SUBJECTS: dict[str, tuple[str, ...]] = {
     LAYERS: DIRECTIONS,
+    POINTWISE: DIRECTIONS,
+    DEPTHWISE: DIRECTIONS,
+    ONNX: (FILE,),
     NETWORKS: (INFERENCE,),
     TRAINING: (STEP,),
     WINDOWS: WINDOW_DIRECTIONS,
 }
+# Subjects whose rows are convolutions.
+CONVOLUTIONS = (LAYERS, POINTWISE, DEPTHWISE)
 
 
 def send(stream: IO[bytes], message: Message) -> None:

@@ -323,7 +323,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--out", type=Path, help="a file of JSON lines to add to")
+    parser.add_argument(
+        "--out", type=Path, help="a file of JSON lines to add to; what is there is left out"
+    )
     parser.add_argument("--page", action="store_true", help="print what is in the file as a table")
     parser.add_argument("--work", choices=MODES, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -339,6 +341,10 @@ def main(arguments: Sequence[str]) -> int:
     table = INFERENCE if given.set == "networks" else TRAINING
     for name in given.names or table:
         for batch in given.batch if given.set == "networks" else [TRAINING[name][1]]:
+            if any(
+                (row["set"], row["name"], row["batch"]) == (given.set, name, batch) for row in rows
+            ):
+                continue
             found = compared(given.set, name, batch, given.threads, given.modes, given.turns)
             row = {"set": given.set, "name": name, "batch": batch, "found": found}
             rows.append(row)

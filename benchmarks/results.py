@@ -113,7 +113,8 @@ class Run:
     """One run: where, when, with what, and the rows.
 
     ``versions``: of the peers that took part. ``missing``: why others did not. ``peak``: FMA peak
-    in float32 GFLOP/s for this number of threads, None if not measured.
+    in float32 GFLOP/s for this number of threads, None if not measured. ``copies``: "sizes" in
+    bytes and "seconds" of copies, if they were measured.
     """
 
     date: str
@@ -128,6 +129,7 @@ class Run:
     rows: list[Row] = field(default_factory=list)
     subject: str = LAYERS
     sessions: list[Session] = field(default_factory=list)
+    copies: dict[str, list[float]] = field(default_factory=dict)
 
 
 def write(run: Run, path: Path) -> None:
@@ -137,7 +139,11 @@ def write(run: Run, path: Path) -> None:
 
 def read(path: Path) -> Run:
     """A run from its JSON file. ValueError: another schema."""
-    data: dict[str, Any] = json.loads(path.read_text())
+    return from_data(json.loads(path.read_text()))
+
+
+def from_data(data: dict[str, Any]) -> Run:
+    """A run from what JSON holds. ValueError: another schema."""
     schema = data.pop("schema", None)
     if schema != SCHEMA:
         raise ValueError(f"schema={schema!r}: must be {SCHEMA}")

@@ -16,10 +16,13 @@ from benchmarks.page import page
 from benchmarks.peers import OURS, TABLES
 from benchmarks.processes import WorkerProcess, cores
 from benchmarks.protocol import (
+    CONVOLUTIONS,
+    DEPTHWISE,
     DIRECTIONS,
     FORWARD,
     INPUT_GRAD,
     LAYERS,
+    POINTWISE,
     SUBJECTS,
     TRAINING,
     WEIGHT_GRAD,
@@ -44,7 +47,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = made.add_argument
-    add("subject", nargs="?", choices=SUBJECTS, default=LAYERS, help="(default: %(default)s)")
+    add("subject", nargs="?", choices=ABOUT, default=LAYERS, help="(default: %(default)s)")
     add("--only", metavar="SUBSTRING", help="rows whose name or text contains this")
     add("--core", action="store_true", help="the rows by which the project judges itself alone")
     add("--direction", choices=CHOICES, default="forward", help="of layers (%(default)s)")
@@ -106,7 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if str(options.out) == "-":
         print(page(run))
     else:
-        what = options.direction if options.subject == LAYERS else options.subject
+        what = options.subject
+        if what == LAYERS:
+            what = options.direction
+        elif what in CONVOLUTIONS and options.direction != "forward":
+            what = f"{what}-{options.direction.replace('_', '-')}"
         _write(run, options.out or FOLDER / f"{what}-{options.threads}-threads.md")
     return 0
 
@@ -131,6 +138,7 @@ def _measure(
             versions, missing = _hello(workers)
             here = {name: workers[name] for name in versions}
             peak = options.peak or _peak(here)
+            copies = _copies(options.subject, here)
             found = _rows(options, here, rows, environment)
             if not options.peak:  # clocks vary: the better of the start and the end of the run
                 peak = max(peak or 0.0, _peak(here) or 0.0) or None
@@ -148,7 +156,7 @@ def _measure(
     scale = (options.threads, options.rounds, options.seconds)
     missing |= left_out
     run = results.Run(date, machine, *scale, versions, missing, peak, minutes, found)
-    return replace(run, subject=options.subject, sessions=whole)
+    return replace(run, subject=options.subject, sessions=whole, copies=copies)
 
 
 def _workers(
@@ -181,7 +189,7 @@ def _rows(
     settings = Settings(
         options.rounds, options.seconds, about.row_cap, not options.no_check, about.build_limit
     )
-    if options.subject == LAYERS:
+    if options.subject in CONVOLUTIONS:
         return measure(rows, CHOICES[options.direction], workers, settings, _report)
     if options.subject == WINDOWS:
         directions = SUBJECTS[WINDOWS]
@@ -215,6 +223,15 @@ def _peak(workers: dict[str, WorkerProcess]) -> float | None:
             answer = workers[name].ask({"op": "peak"}, 60)
             return float(answer["gflops"]) if "gflops" in answer else None
     return None
+
+
+def _copies(subject: str, workers: dict[str, WorkerProcess]) -> dict[str, list[float]]:
+    """Sizes and seconds of copies, where the page compares with them."""
+    ours = [workers[name] for name in OURS if name in workers]
+    if subject not in (POINTWISE, DEPTHWISE) or not ours:
+        return {}
+    answer = ours[0].ask({"op": "bandwidth"}, 60)
+    return {key: answer[key] for key in ("sizes", "seconds") if key in answer}
 
 
 def _report(row: results.Row) -> None:

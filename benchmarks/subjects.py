@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from benchmarks.layers import LAYERS as LAYER_ROWS
 from benchmarks.networks import NETWORKS as NETWORK_ROWS
 from benchmarks.networks import STEPS
-from benchmarks.protocol import LAYERS, NETWORKS, TRAINING, WINDOWS
+from benchmarks.pointwise import DEPTHWISE as DEPTHWISE_ROWS
+from benchmarks.pointwise import POINTWISE as POINTWISE_ROWS
+from benchmarks.protocol import DEPTHWISE, LAYERS, NETWORKS, POINTWISE, TRAINING, WINDOWS
 from benchmarks.turns import Entry
 from benchmarks.windows import WINDOWS as WINDOW_ROWS
 
@@ -27,6 +29,8 @@ class Subject:
 
 SUBJECTS: dict[str, Subject] = {
     LAYERS: Subject(LAYER_ROWS, 0.15, 12.0, 90.0),
+    POINTWISE: Subject(POINTWISE_ROWS, 0.1, 12.0, 90.0),
+    DEPTHWISE: Subject(DEPTHWISE_ROWS, 0.1, 12.0, 90.0),
     NETWORKS: Subject(NETWORK_ROWS, 0.4, 240.0, 150.0, slow_peers=True),
     TRAINING: Subject(STEPS, 0.8, 900.0, 600.0),
     WINDOWS: Subject(WINDOW_ROWS, 0.15, 12.0, 90.0),

@@ -37,9 +37,9 @@ class Entry(Protocol):
 class Settings:
     """How long to measure: ``seconds`` per round.
 
-    There is no further round once a row took ``row_cap`` seconds, or for a peer that makes only one
-    call per round (``timing.CAP_SECONDS``). ``build_limit``: seconds for copies, compilation and
-    the first call.
+    There is no further round once a row took ``row_cap`` seconds, or after ``slow_rounds`` for a
+    peer that makes only one call per round (``timing.CAP_SECONDS``). ``build_limit``: seconds for
+    copies, compilation and the first call.
     """
 
     rounds: int = 3
@@ -47,6 +47,7 @@ class Settings:
     row_cap: float = 12.0
     check: bool = True
     build_limit: float = 90.0
+    slow_rounds: int = 1
 
 
 def by_definition(text: str, direction: str, path: str) -> bool:
@@ -102,7 +103,7 @@ def one_row(
             break
         order = list(times) if number % 2 == 0 else list(reversed(times))
         for name in order:
-            if name in outcomes or _slow(times[name]):
+            if name in outcomes or _slow(times[name], settings.slow_rounds):
                 continue
             reply = workers[name].ask(
                 {"op": "round", "seconds": settings.seconds}, ROUND_LIMIT_SECONDS
@@ -118,9 +119,9 @@ def one_row(
     return {name: outcomes[name] for name in workers}
 
 
-def _slow(rounds: list[list[int]]) -> bool:
+def _slow(rounds: list[list[int]], most: int) -> bool:
     """Whether another call of this peer would cost more than it can tell us."""
-    return bool(rounds) and min(rounds[-1]) > CAP_SECONDS * 1e9
+    return len(rounds) >= most and min(rounds[-1]) > CAP_SECONDS * 1e9
 
 
 def _refusal(reply: Message) -> Outcome:

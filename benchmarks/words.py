@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from benchmarks.protocol import (
+    FILE,
     FORWARD,
     INFERENCE,
     INPUT_GRAD,
@@ -20,6 +21,7 @@ TITLES = {
     WEIGHT_GRAD: "Gradient for the weight",
     INFERENCE: "Inference",
     STEP: "Step of training",
+    FILE: "Inference",
     WINDOW: "Forward",
     WINDOW_GRAD: "Gradient for the input",
 }
@@ -49,7 +51,7 @@ def milliseconds(ns: float) -> str:
 
 def unit(direction: str) -> str:
     """The unit of time for a direction: of layers, or of whole networks."""
-    return "ms" if direction in (INFERENCE, STEP) else "us"
+    return "ms" if direction in (INFERENCE, STEP, FILE) else "us"
 
 
 def duration(ns: float, direction: str) -> str:

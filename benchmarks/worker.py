@@ -15,10 +15,12 @@ from typing import IO
 import numpy as np
 
 from benchmarks import memory, network_problem
+from benchmarks.file_problem import FileProblem
 from benchmarks.peers import TABLES, Missing, Task, Unable, faltung, implementation
 from benchmarks.problem import Problem
 from benchmarks.protocol import (
     DIRECTIONS,
+    FILE,
     SUBJECTS,
     WINDOW_DIRECTIONS,
     Message,
@@ -52,6 +54,8 @@ class Worker:
                     return {}
                 case "peak":
                     return {"gflops": faltung.peak(self.threads)}
+                case "bandwidth":
+                    return faltung.bandwidth(self.threads)
                 case "answer":
                     return self.save_answer(request)
                 case "memory":
@@ -83,7 +87,7 @@ class Worker:
         return {"ready_ns": ready, "error": error}
 
     def save_answer(self, request: Message) -> Message:
-        """Store the correct result, by this peer, in float64; only for networks."""
+        """Store the correct result, by this peer; only for networks and files."""
         np.save(request["path"], self.module.answer(made(request)))  # type: ignore[attr-defined]
         return {}
 
@@ -93,12 +97,17 @@ class Worker:
         return {"ns": samples(self.task.call, float(request["seconds"]))}
 
 
-def made(request: Message) -> Problem | WindowProblem | network_problem.NetworkProblem:
+Made = Problem | WindowProblem | FileProblem | network_problem.NetworkProblem
+
+
+def made(request: Message) -> Made:
     """The problem that a request describes."""
     if request["direction"] in DIRECTIONS:
         return Problem(request["text"], request["direction"])
     if request["direction"] in WINDOW_DIRECTIONS:
         return WindowProblem(request["text"], request["direction"])
+    if request["direction"] == FILE:
+        return FileProblem(request["text"])
     return network_problem.draw(request["text"], request["direction"])
 
 

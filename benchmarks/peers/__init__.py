@@ -11,7 +11,15 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from benchmarks.problem import Array
-from benchmarks.protocol import LAYERS, NETWORKS, TRAINING, WINDOWS
+from benchmarks.protocol import (
+    DEPTHWISE,
+    LAYERS,
+    NETWORKS,
+    ONNX,
+    POINTWISE,
+    TRAINING,
+    WINDOWS,
+)
 
 
 class Missing(Exception):
@@ -104,8 +112,34 @@ WINDOW_PEERS: dict[str, Peer] = {
     "jax": Peer("windows.jax", "", "`jit` of `lax.conv_general_dilated_local`, channels-last"),
 }
 
+FILE_PEERS: dict[str, Peer] = {
+    "faltung": Peer("files.faltung", "", "`faltung.onnx.load(path).run`"),
+    "onnxruntime": Peer("files.onnxruntime", "", "`InferenceSession.run`, spinning allowed"),
+    "openvino": Peer(
+        "files.openvino", "", "`infer` on fixed sizes, latency hint, float32 asked for"
+    ),
+    "ncnn": Peer("files.ncnn", "", "`NAME.ncnn.param` beside the file, no fp16 or bf16; batch 1"),
+}
+
+# Peers of a single layer with channels.
+LAYER_PEERS = {
+    name: PEERS[name]
+    for name in (
+        "faltung",
+        "faltung-nchw",
+        "torch",
+        "torch-nhwc",
+        "onnxruntime",
+        "openvino",
+        "ncnn",
+    )
+}
+
 TABLES = {
     LAYERS: PEERS,
+    POINTWISE: LAYER_PEERS,
+    DEPTHWISE: LAYER_PEERS,
+    ONNX: FILE_PEERS,
     NETWORKS: NETWORK_PEERS,
     TRAINING: STEP_PEERS,
     WINDOWS: WINDOW_PEERS,

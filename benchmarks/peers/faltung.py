@@ -60,3 +60,9 @@ def _call(problem: Problem, last: bool) -> Callable[[], Any]:
 
 def peak(threads: int) -> float:
     return float(library("faltung.plan.peak").fma_peak(threads))
+
+
+def bandwidth(threads: int) -> dict[str, Any]:
+    """Bytes that are read and written together, and the seconds of such a copy."""
+    found = library("faltung.plan.bandwidth").copy_bandwidth(threads)
+    return {"sizes": found.sizes, "seconds": found.seconds}

@@ -44,12 +44,12 @@ def build(problem: Problem, variant: str) -> Task:
         raise Unable("no convolution above rank 3")
     if problem.spec.flip:
         raise Unable("no true convolution")
-    net = _net(ncnn, problem)
+    loaded = _loaded(ncnn, problem)
     batch = problem.spec.batch
     x = ncnn.Mat(problem.x, 0) if batch > 1 else ncnn.Mat(problem.x[0])
 
     def call() -> Any:
-        extractor = net.create_extractor()
+        extractor = loaded.create_extractor()
         extractor.input("x", x)
         code, y = extractor.extract("y")
         if code:
@@ -65,13 +65,19 @@ def build(problem: Problem, variant: str) -> Task:
     return Task(call, array, keep=(problem.x,))
 
 
-def _net(ncnn: Any, problem: Problem) -> Any:
-    net = ncnn.Net()
-    net.opt.num_threads = _threads
+def net(ncnn: Any) -> Any:
+    """An empty network, in float32 on all threads."""
+    made = ncnn.Net()
+    made.opt.num_threads = _threads
     for option in _OFF:
-        if hasattr(net.opt, option):
-            setattr(net.opt, option, False)
-    if net.load_param_mem(_parameters(problem)):
+        if hasattr(made.opt, option):
+            setattr(made.opt, option, False)
+    return made
+
+
+def _loaded(ncnn: Any, problem: Problem) -> Any:
+    made = net(ncnn)
+    if made.load_param_mem(_parameters(problem)):
         raise Unable("its parameters were refused")
     # From a file: the loader for memory keeps a reference to bytes that Python has freed.
     with tempfile.NamedTemporaryFile() as file:
@@ -79,9 +85,9 @@ def _net(ncnn: Any, problem: Problem) -> Any:
         bias = b"" if problem.bias is None else problem.bias.tobytes()
         file.write(tag + problem.weight.tobytes() + bias)
         file.flush()
-        if net.load_model(file.name):
+        if made.load_model(file.name):
             raise Unable("its weights were refused")
-    return net
+    return made
 
 
 def _parameters(problem: Problem) -> str:

@@ -139,3 +139,13 @@ def test_bad_options_get_status_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         explain(*words)
     assert end.value.code == 2
+
+
+def test_a_network_is_explained_as_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("mobilenet_v2", "--batch", "8") == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("54 layers, batch 8, ")
+    chains = [line for line in lines if line.startswith("├─ chain ")]
+    assert any("block2_1.expand + 2: in bands of " in line for line in chains)
+    assert all(" between layers in " in line and " -> " in line for line in chains)
+    assert lines[-1].startswith("└─ alone: ")

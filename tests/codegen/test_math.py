@@ -176,6 +176,19 @@ def test_exact_at_the_edges(name: str, dtype: str, machine: Machine) -> None:
     np.testing.assert_array_equal(np.signbit(got[signed]), np.signbit(want[signed]))
 
 
+@grid(name=FUNCTIONS, dtype=["float32", "float64"], machine=MACHINES, every=4)
+def test_every_nan_gives_nan(name: str, dtype: str, machine: Machine) -> None:
+    """Whatever the bits of its significand, which exponents are added to."""
+    info = np.finfo(dtype)
+    bits = np.arange(1, 1025, dtype=f"u{info.bits // 8}")
+    bits = np.concatenate([bits, bits << bits.dtype.type(info.nmant - 11)])
+    quiet = np.array(np.nan, dtype).view(bits.dtype)
+    sign = bits.dtype.type(1) << bits.dtype.type(info.bits - 1)
+    nans = np.concatenate([bits | quiet, bits | quiet | sign]).view(dtype)
+    assert np.isnan(nans).all()
+    assert np.isnan(apply(name, nans)).all()
+
+
 @DTYPES
 def test_largest_and_smallest(dtype: str, machine: Machine) -> None:
     info = np.finfo(dtype)

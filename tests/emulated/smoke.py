@@ -98,6 +98,18 @@ def convolutions() -> str:
 
 
 @check
+def strassen() -> str:
+    x, w = arrays((2, 50, 7, 9), (75, 50, 1, 1))
+    wanted = reference.conv(x, w, None, conv_spec(x.shape, w.shape))
+    said = []
+    for machine in (current(), named("generic")):
+        with use(machine):
+            apart = near(faltung.conv(x, w, method="strassen"), wanted, 1e-5)
+        said.append(f"{machine.name} {apart:.0e}")
+    return ", ".join(said)
+
+
+@check
 def methods() -> str:
     x, w = arrays((2, 16, 28, 28), (16, 16, 3, 3))
     wanted = reference.conv(x, w, None, conv_spec(x.shape, w.shape, padding=1))

@@ -228,6 +228,14 @@ class Fences(AbstractContextManager["Fences"]):
             for at, block in blocks[id(numbers)]:
                 block[:] = numbers[at : at + len(block)]
 
+        move = binding.Movable.move
+
+        def move_apart(self: Any, slot: int, address: int) -> None:
+            move(self, slot, address)
+            for at, block in blocks[id(self._words)]:
+                block[:] = self._words[at : at + len(block)]
+
+        self._patch.setattr(binding.Movable, "move", move_apart)
         self._patch.setattr(region, "_argument", table_apart)
         self._patch.setattr(region, "_image", image_apart)
         self._patch.setattr(region, "_fill", fill_apart)

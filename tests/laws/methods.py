@@ -25,6 +25,9 @@ SUM, PRODUCTS, GROWTH = 8.4, 800, 0.4
 # much better than that, if nothing is wrong with them.
 TRANSFORM, BETTER = (83.0, 167.0), {"fft": (12.0, 24.0)}
 
+# Strassen's algorithm: so many times what a sum is allowed.
+STRASSEN_TIMES = 3
+
 # A problem for each method, larger than its tiles and blocks, that it can do on every machine and
 # in every dtype; and whether channels are last in it.
 ROWS = {
@@ -35,6 +38,7 @@ ROWS = {
     "grouped": ("n2 c16>16 13x14 k3 p1 g8", True),
     "winograd": ("n2 c10>12 24x24 k3 p1 g2", True),
     "fft": ("n2 c4>6 6000 k101 p50 g2", False),
+    "strassen": ("n2 c90>148 7x9 k1 g2", True),
 }
 
 
@@ -102,6 +106,8 @@ def products(direction: str, spec: ConvSpec) -> int:
 def bound(direction: str, method: str, spec: ConvSpec) -> float:
     """The largest relative error allowed."""
     if table(direction)[method].transform:
+        if method == "strassen":
+            return STRASSEN_TIMES * sums_bound(products(direction, spec), spec.dtype)
         return BETTER.get(method, TRANSFORM)[direction == "weight_grad"] * UNIT[spec.dtype]
     return sums_bound(products(direction, spec), spec.dtype)
 

@@ -12,9 +12,12 @@ from laws.methods import Array, made, pairs, row, table, wanted
 
 from cases import integers
 from faltung.geometry import ConvSpec
+from faltung.geometry.adjoint import input_grad
 from faltung.jit.target import current
-from faltung.methods.base.correlation import contiguous, forward
+from faltung.methods.base.correlation import Correlation, contiguous, forward, input_grad_phase
+from faltung.methods.base.simplify import essential
 from faltung.methods.fft.fft import FFT
+from faltung.methods.strassen.choice import choose as strassen
 
 EVERY = grid(pair=pairs(), machine=MACHINES)
 # The operands of each direction, as places among x, weight, bias, output gradient.
@@ -50,6 +53,35 @@ def reach(method: str, spec: ConvSpec, last: bool) -> int:
     return 2 * cut.length  # two blocks go through one transform
 
 
+def shared(method: str, spec: ConvSpec, changed: Array) -> Array:
+    """``changed``, and for Strassen's algorithm what shares sums with that: the same position and
+    the same channel of a group in the other parts.
+    """
+    if method != "strassen":
+        return changed
+    chosen = strassen(correlation(spec, changed.shape), current())
+    assert chosen is not None
+    batch, channels, *space = changed.shape
+    each = channels // spec.groups
+    wide = np.zeros(
+        (batch, spec.groups, chosen.parts * chosen.part_out, chosen.parts * chosen.rows)
+    )
+    wide[:, :, :each, : np.prod(space)] = changed.reshape(batch, spec.groups, each, -1)
+    cut = wide.reshape(batch, spec.groups, chosen.parts, chosen.part_out, chosen.parts, chosen.rows)
+    spread = np.broadcast_to(cut.any(axis=(2, 4), keepdims=True), cut.shape).reshape(wide.shape)
+    return spread[:, :, :each, : np.prod(space)].reshape(changed.shape)
+
+
+def correlation(spec: ConvSpec, shape: tuple[int, ...]) -> Correlation:
+    """The convolution whose results have this ``shape``: forward, or the gradient for the input."""
+    shapes = spec.input_shape, spec.weight_shape, spec.output_shape
+    x, w, out = (contiguous(each, True) for each in shapes)
+    if shape == spec.output_shape:
+        return essential(forward(spec, x, w, out))
+    (phase,) = input_grad(spec)
+    return essential(input_grad_phase(spec, phase, out, w, x))
+
+
 def may_change(
     direction: str, method: str, spec: ConvSpec, operand: int, at: tuple[int, ...], last: bool
 ) -> Array:
@@ -67,7 +99,7 @@ def may_change(
         far = reach(method, spec, last)
         near = (slice(max(0, i - far), i + far + 1) for i in at[2:])
         changed[(at[0], outs if direction == "forward" else ins, *near)] = True
-    return changed
+    return shared(method, spec, changed)
 
 
 def places(spec: ConvSpec, direction: str) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -4,7 +4,7 @@ reference and NumPy, on arrays that lie anywhere.
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,13 @@ class Formula(NamedTuple):
     want: Callable[..., Array]
 
 
+def _long(y: Any, one: Any, two: Any, larger: Callable[[Any, Any], Any]) -> Any:
+    """So long that it is computed for several vectors at once."""
+    for _ in range(8):
+        y = larger(y - one, two - y)
+    return y
+
+
 FORMULAS = {
     "relu": Formula(maximum(TOTAL, 0.0), 0, lambda y: np.maximum(y, 0)),
     "leaky": Formula(
@@ -48,6 +55,9 @@ FORMULAS = {
     # With a loop in its code.
     "remainder": Formula(
         binary("fmod", TOTAL + ONE, TWO - 9.0), 2, lambda y, a, b: np.fmod(y + a, b - 9)
+    ),
+    "long": Formula(
+        _long(TOTAL, ONE, TWO, maximum), 2, lambda y, a, b: _long(y, a, b, np.maximum)
     ),
     "without the sum": Formula(ONE * 2.0, 2, lambda y, a, b: a * 2),
 }  # fmt: skip

@@ -40,7 +40,7 @@ def test_contiguous_groups_are_lanes() -> None:
     depthwise = parse("c96>96 56x56 k7 p3 g96")
     assert strict(plan_forward, depthwise, channels_last=True) == "depthwise"
     assert strict(plan_input_grad, depthwise, channels_last=True) == "depthwise"
-    assert strict(plan_forward, depthwise) == "spatial"
+    assert strict(plan_forward, depthwise) == "depthwise"
     two = parse("c96>192 56x56 k3 p1 g96")
     assert strict(plan_forward, two, channels_last=True) != "depthwise"
 

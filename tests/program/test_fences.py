@@ -3,7 +3,7 @@
 import numpy as np
 from graph import interpreter
 from graph.networks import TABLE, anything, build, problem
-from laws.fences import between_fences
+from laws.fences import beside, between_fences
 from program.programs import close, ran, step_of, threads, wanted
 
 from faltung.program.inference import Inference
@@ -20,6 +20,7 @@ def test_training_and_inference(name: str, dtype: str, side: str, machine: objec
         state, given = State(graph.parameters, dtype), anything(graph)
         state.update(given)
         x = found.x.astype(np.int64 if graph.input.kind == "int" else dtype)
+        x = beside(x, side == "after", write=False)
         got = Inference(graph, state, len(x))(x)
     want = interpreter.run(graph, given, found.x)
     close({"output": got}, {"output": want}, tolerance)

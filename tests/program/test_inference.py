@@ -1,17 +1,20 @@
 """Networks compiled for inference: values, folding, the same bits, what they refuse."""
 
+from weakref import ref
+
 import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
 from grid import grid
 from program.programs import poison, step_of, threads
-from program.schedules import backwards, by_threads, shuffled
+from program.schedules import backwards, by_threads, in_pieces, shuffled
 
 from faltung import nn
 from faltung.graph.value import Graph
 from faltung.jit.target import named
 from faltung.machine.table import Machine
+from faltung.program import inputs as inputs_of_programs
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
@@ -57,6 +60,10 @@ def test_values_are_those_of_the_interpreter(name: str) -> None:
         by_threads(program, order)
         poison(program)
         assert program(x).tobytes() == found.tobytes()
+    for seed in range(2):
+        in_pieces(program, seed)
+        poison(program)
+        assert program(x).tobytes() == found.tobytes()
     backwards(program)
     poison(program)
     assert program(x).tobytes() == found.tobytes()
@@ -88,6 +95,62 @@ def test_calls_follow_each_other() -> None:
     program.run()
     program.run()
     assert program.result().tobytes() == again[0]
+
+
+def test_arrays_that_lie_right_are_read_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are copied. None is written to, or held once the call is over."""
+    program = compiled(build("googlenet", training=False))
+    x = inputs(program.graph, 3)
+    x.flags.writeable = False
+    program.feed(x)
+    program.run()
+    want = program.result().tobytes()
+    raw = np.zeros(x.nbytes + 4, np.uint8)
+    skewed = raw[4:].view(x.dtype).reshape(x.shape)
+    skewed[:] = x
+    others = {
+        "channels last": np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1),
+        "another precision": x.astype(np.longdouble),
+        "every second": np.repeat(x, 2, -1)[..., ::2],
+        "between elements": skewed,
+    }
+    copied: list[str] = []
+    plain = inputs_of_programs.copy_in
+    monkeypatch.setattr(
+        inputs_of_programs,
+        "copy_in",
+        lambda name, *rest, **more: (copied.append(name), plain(name, *rest, **more)),
+    )
+    for number, array in enumerate(others.values(), 1):
+        assert program(array).tobytes() == want
+        assert len(copied) == number
+    program.run()  # on what was copied last
+    assert program.result().tobytes() == want
+    copy = np.array(x)
+    found, alive = program(copy), ref(copy)
+    del copy
+    assert found.tobytes() == want and alive() is None
+    assert len(copied) == len(others)
+
+
+def test_an_input_that_is_a_result_is_copied() -> None:
+    program = compiled(nn.build(nn.Flatten(), (3, 1), dtype="float64"), 2)
+    x = np.ones((2, 3, 1))
+    found = program(x)
+    x[:] = 2
+    assert (found == 1).all() and (program.outputs_in_memory[0] == 1).all()
+
+
+def test_an_array_of_another_shape_leaves_the_last_input() -> None:
+    program = compiled(build("resnet", training=False))
+    x = inputs(program.graph, 3)
+    program.feed(x)
+    for wrong in (x[:2], x[:, :1]):
+        with pytest.raises(ValueError, match="must be"):
+            program(wrong)
+    program.run()
+    found = program.result()
+    assert found.tobytes() == program(x).tobytes()
 
 
 # Parameters ---------------------------------------------------------------------------------------

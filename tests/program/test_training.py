@@ -12,7 +12,7 @@ from graph import networks
 from graph.networks import Array, Problem, problem
 from grid import grid
 from program.programs import close, poison, ran, same, step_of, threads, wanted
-from program.schedules import backwards, by_threads, shuffled
+from program.schedules import backwards, by_threads, in_pieces, shuffled
 
 from faltung import nn
 from faltung.graph.differentiate import differentiate
@@ -44,6 +44,9 @@ def test_gradients_are_those_of_the_interpreter(name: str) -> None:
         by_threads(step, order)
         poison(step)
         same(ran(step, given), found)
+    in_pieces(step, 0)
+    poison(step)
+    same(ran(step, given), found)
     backwards(step)
     poison(step)
     same(ran(step, given), found)

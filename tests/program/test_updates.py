@@ -11,7 +11,7 @@ from faltung.program import updates
 from faltung.program.optimizer import SGD, AdamW, Optimizer
 from faltung.program.training import TrainingStep
 
-NETS = list(TABLE)[::3]
+NETS = list(TABLE)[::6]
 OPTIMIZERS = [SGD(0.9, decay=1e-3), SGD(0.9, nesterov=True), AdamW(decay=1e-2)]
 
 
@@ -35,16 +35,14 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS[::2], ids=["sgd", "adamw"])
-def test_same_bits_as_afterwards(name: str, optimizer: Optimizer) -> None:
+def test_same_bits_as_afterwards(name: str) -> None:
     found = problem(name, dtype="float32")
-    later = step_of(found, optimizer)
+    later = step_of(found, OPTIMIZERS[0])
     assert not _at_once(later)
     want = _trained(later, found)
-    for number in (1, 2, 3):
-        with threads(number):
-            step = step_of(found, optimizer, keep_gradients=False)
-            assert _trained(step, found) == want
+    with threads(3):
+        step = step_of(found, OPTIMIZERS[0], keep_gradients=False)
+        assert _trained(step, found) == want
 
 
 def test_a_matrix_of_several_bands_and_a_rest() -> None:

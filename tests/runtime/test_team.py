@@ -52,9 +52,98 @@ def test_shares(threads, items):
     ]
     assert run(np.array(rows), threads) == threads
     assert (count == 1).all()
-    for t in range(threads):
-        low, high = items * t // threads, items * (t + 1) // threads
-        assert (bounds[low:high] == (low, high)).all()
+    pieces = np.unique(bounds, axis=0)
+    assert (pieces[:, 0] == np.r_[0, pieces[:-1, 1]][: len(pieces)]).all()
+    if threads == 1:
+        assert len(pieces) == min(items, 1)
+
+
+@pytest.mark.parametrize("threads", (2, 3, 9))
+@pytest.mark.parametrize("items", (19, 1000))
+def test_who_has_none_left_helps_the_others(threads, items):
+    # The call with the first item ends when all others are done, also the rest of its own share.
+    met = 0
+    for _ in range(5):
+        done = words(0, items, 200_000_000, 0)
+        assert run(np.array([step(code()["rest"], done, items)]), threads) == threads
+        assert done[0] == items
+        met += int(done[3])
+    assert met == 5 or threads > 8  # which looks at eight others
+
+
+@pytest.mark.parametrize("items", (7, 100))
+def test_whole_shares_are_one_call_each(items):
+    bounds = np.full((items, 2), -1)
+    params = words(bounds.ctypes.data)
+    slow = Slow(barrier=0)  # so that somebody would help
+    how = layout.WHOLE | layout.BARRIER
+    rows = [step(code()["share"], params, items, how), step(code()["share"], params, items, how)]
+    for _ in range(20):
+        bounds[:] = -1
+        assert run(np.array(rows), 3) == 3
+        for t in range(3):
+            low, high = items * t // 3, items * (t + 1) // 3
+            assert (bounds[low:high] == (low, high)).all()
+    slow.late[:] = 0
+    slow.alone.steps[:, 3] = layout.WHOLE
+    slow.alone.run(2)
+    assert slow.late.all()
+
+
+def test_whole_shares_meet_at_barriers():
+    slow = Slow(barrier=layout.WHOLE | layout.BARRIER)
+    slow.read.run(2)
+    assert (slow.sums == 7).all()
+    slow = Slow(barrier=layout.WHOLE)
+    slow.read.run(2)
+    assert (slow.sums != 7).any()
+
+
+def test_small_steps_run_beside_each_other():
+    # Two steps of one item, of which each ends when the other has begun.
+    done = words(0, 2, 200_000_000, 0)
+    rest = code()["rest"]
+    for _ in range(20):
+        done[:] = 0, 2, 200_000_000, 0
+        assert run(np.array([step(rest, done, 1, 0), step(rest, done, 1, 0)]), 2) == 2
+        assert done[0] == 2 and done[3] == 1
+
+
+@pytest.mark.parametrize("threads", COUNTS)
+def test_nobody_takes_items_of_another_step(threads):
+    # Steps without barriers between them, over arrays of their own; each again after a barrier.
+    # Items take times of all kinds, so that threads are at different steps.
+    sizes = (3, 40, 17, 2, 100, 41, 1, 64)
+    arrays = [np.zeros(n, np.int64) for n in sizes]
+    params = [
+        [words(a.ctypes.data, number, 700) for number in (7 * i + 3, 11 * i + 5)]
+        for i, a in enumerate(arrays)
+    ]
+    mark, last = code()["mark"], len(sizes) - 1
+    rows = [
+        step(mark, both[half], len(a), half == 0 and i == last)
+        for half in (0, 1)
+        for i, (a, both) in enumerate(zip(arrays, params, strict=True))
+    ]
+    region = Region(np.array(rows))
+    for _ in range(300):
+        for a in arrays:
+            a[:] = 1
+        region.run(threads)
+        for i, a in enumerate(arrays):
+            assert (a == (3 + 7 * i + 3) * 3 + 11 * i + 5).all()
+
+
+def test_steps_with_more_items_than_are_counted():
+    # Three items and 2**22 + 3, of which a few million are looked at by nobody.
+    count = np.zeros((1 << layout.ITEM_BITS) + 3, np.int64)
+    params = words(count.ctypes.data)
+    touch = code()["touch"]
+    rows = [step(touch, params, count.size), step(touch, params, 3), step(touch, params, 1 << 20)]
+    assert run(np.array(rows), 3) == 3
+    assert (
+        (count[:3] == 3).all() and (count[3 : 1 << 20] == 2).all() and (count[1 << 20 :] == 1).all()
+    )
 
 
 def test_no_steps():
@@ -433,6 +522,29 @@ def task():
 with Held(3):
     child(task)
 assert work.check(3) == 3
+"""
+    )
+
+
+@needs_fork
+def test_fork_in_the_middle_of_shares(script):
+    # What was left of them in the parent is nobody's in the child.
+    script(
+        CHILD
+        + """
+from faltung.runtime import layout, team
+count = np.zeros(40, np.int64)
+params = words(count.ctypes.data)
+region = Region(np.array([step(code()["touch"], params, 40)]))
+region.run(3)
+def task():
+    for _ in range(50):
+        count[:] = 0
+        region.run(2)
+        assert (count == 1).all()
+for t in range(3):
+    team._team[layout.MAILBOXES + t * layout.LINE_BYTES + layout.SHARE] = 5 << layout.ITEM_BITS | 30
+child(task)
 """
     )
 

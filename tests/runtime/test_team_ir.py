@@ -37,6 +37,8 @@ def test_weak_memory_is_ordered():
     assert "\tstxr" not in code
     assert "ldar" in function(code, "until")
     assert "stlr" in function(code, "meet") and "ldaxr" in function(code, "meet")
+    assert "ldar" in function(code, "help") and "stlxr" in function(code, "help")
+    assert "stlxr" in function(code, "own") and "stlr" in function(code, "region")
     assert "stlr" in function(code, "faltung_team_launch")
     assert "ldar" in function(code, "faltung_team_worker")
     assert code.count("\tisb") >= 3
@@ -63,4 +65,4 @@ def test_no_two_shared_words_on_a_line():
     assert layout.LINE_BYTES % 64 == 0 and all(word % layout.LINE_BYTES == 0 for word in shared)
     assert len(set(shared)) == len(shared)
     assert layout.CROWDED < layout.CONSTANTS + layout.LINE_BYTES
-    assert layout.YIELD_AFTER < layout.LINE_BYTES
+    assert layout.YIELD_AFTER < layout.SHARE < layout.LINE_BYTES and layout.SHARE % 64 == 0

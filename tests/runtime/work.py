@@ -15,7 +15,9 @@ from faltung.runtime.team import Region
 
 # touch: [i] += 1.  share: the bounds of its call at every item.  mix: three neighbours into another
 # array, so that one barrier left out spoils the sum.  slow: all shares but the first are late by
-# `turns`.  hold: says that it has begun, and waits to be told to end.
+# `turns`.  hold: says that it has begun, and waits to be told to end.  rest: the call with item 0
+# waits, at most `turns`, until all other items are done, and says whether they were.  mark: [i]
+# becomes 3 [i] + number, after `turns` that differ from item to item.
 KERNELS = """
 define void @touch(ptr %p, i64 %begin, i64 %end) {
 entry:
@@ -122,7 +124,67 @@ look:
 done:
   ret void
 }
+
+define void @rest(ptr %p, i64 %begin, i64 %end) {
+entry:
+  %p1 = getelementptr i64, ptr %p, i64 1
+  %p2 = getelementptr i64, ptr %p, i64 2
+  %p3 = getelementptr i64, ptr %p, i64 3
+  %items = load i64, ptr %p1
+  %turns = load i64, ptr %p2
+  %mine = sub i64 %end, %begin
+  %before = atomicrmw add ptr %p, i64 %mine acq_rel, align 8
+  %first = icmp eq i64 %begin, 0
+  br i1 %first, label %look, label %done
+look:
+  %left = phi i64 [ %turns, %entry ], [ %less, %again ]
+  %seen = load atomic i64, ptr %p acquire, align 8
+  %all = icmp eq i64 %seen, %items
+  br i1 %all, label %met, label %again
+again:
+  %less = sub i64 %left, 1
+  %more = icmp sgt i64 %less, 0
+  br i1 %more, label %look, label %done
+met:
+  store i64 1, ptr %p3
+  br label %done
+done:
+  ret void
+}
+
+define void @mark(ptr %p, i64 %begin, i64 %end) {
+entry:
+  %p1 = getelementptr i64, ptr %p, i64 1
+  %p2 = getelementptr i64, ptr %p, i64 2
+  %to = load ptr, ptr %p
+  %number = load i64, ptr %p1
+  %turns = load i64, ptr %p2
+  br label %loop
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %next, %stored ]
+  %odd = mul i64 %i, %number
+  %wait = urem i64 %odd, %turns
+  br label %spin
+spin:
+  %left = phi i64 [ %wait, %loop ], [ %less, %spin ]
+  %seen = load atomic i64, ptr %p1 acquire, align 8
+  %less = sub i64 %left, 1
+  %again = icmp sgt i64 %less, 0
+  br i1 %again, label %spin, label %stored
+stored:
+  %at = getelementptr i64, ptr %to, i64 %i
+  %old = load i64, ptr %at
+  %three = mul i64 %old, 3
+  %new = add i64 %three, %number
+  store i64 %new, ptr %at
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
 """
+KERNEL_NAMES = ("touch", "share", "mix", "slow", "hold", "rest", "mark")
 
 # Read and write the register with flush-to-zero and rounding.
 _X86_CONTROL = """
@@ -180,7 +242,7 @@ SETTINGS = {"x86_64": 0xFFC0, "aarch64": -1}
 @cache
 def code() -> dict[str, int]:
     """Addresses of the kernels above."""
-    found = raw("test kernels", KERNELS, ("touch", "share", "mix", "slow", "hold"), host())
+    found = raw("test kernels", KERNELS, KERNEL_NAMES, host())
     if host().arch in CONTROL:
         text = CONTROL[host().arch]
         found |= raw("test control", text, ("get_control", "set_control"), host())

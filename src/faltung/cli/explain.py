@@ -1,9 +1,11 @@
-"""``faltung explain "n1 c3>64 224x224 k7 s2 p3"``: a convolution, its cost, how it would run."""
+"""``faltung explain "n1 c3>64 224x224 k7 s2 p3"``: a convolution, its cost, how it would run; or
+``faltung explain NET``: which layers of a network run together.
+"""
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +39,25 @@ examples:
   faltung explain "n1 c3>64 224x224 k7 s2 p3"
   faltung explain "c1>1 1000000 k101" --asm
   faltung explain "n8 c64>64 32x32x32 k3 psame" --direction weight-grad
+
+A network of `faltung nets`, or a file model.onnx, is explained as a program:
+which layers run as a chain in bands of rows, and why others run alone.
+
+  faltung explain mobilenetv2 --batch 8
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``explain``."""
     parser.epilog = HELP
-    parser.add_argument("spec", nargs="+", help="the convolution, e.g. 'n1 c3>64 224x224 k7 s2 p3'")
+    parser.add_argument(
+        "spec",
+        nargs="+",
+        help="the convolution, e.g. 'n1 c3>64 224x224 k7 s2 p3', or a network",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="samples of a network (default: 1)"
+    )
     parser.add_argument(
         "--direction",
         choices=tuple(DIRECTIONS),
@@ -74,7 +88,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain the convolution."""
+    """Explain the convolution, or the network."""
+    if len(arguments.spec) == 1 and _is_network(arguments.spec[0]):
+        print(_network(arguments.spec[0], arguments))
+        return 0
     spec = _parsed(arguments.spec)
     with _machine(arguments.machine):
         plan = make_plan(
@@ -87,6 +104,42 @@ def run(arguments: argparse.Namespace) -> int:
         for line in _report(spec, plan, arguments):
             print(line)
     return 0
+
+
+def _is_network(word: str) -> bool:
+    """Whether a word is a file, or a name of ``faltung nets``."""
+    from faltung.nets.table import key
+
+    if word.lower().endswith(".onnx"):
+        return True
+    with suppress(FaltungError):
+        return bool(key(word))
+    return False
+
+
+def _network(name: str, arguments: argparse.Namespace) -> str:
+    """The programs of a network of ours, or of a file."""
+    from faltung.geometry.check import whole
+    from faltung.program.explained import explained
+
+    batch = whole("batch", arguments.batch, 1)
+    with _machine(arguments.machine):
+        if name.lower().endswith(".onnx"):
+            from faltung.cli.run import random_inputs
+            from faltung.onnx.model import load
+
+            model = load(name, precision=arguments.precision)
+            model.run(random_inputs(model, [], batch))
+            return model.explain()
+        from faltung import nets
+        from faltung.graph.initial import parameters
+        from faltung.program.inference import Inference
+        from faltung.program.state import State
+
+        graph = nets.graph(name)
+        state = State(graph.parameters, graph.dtype)
+        state.update(parameters(graph, 0))
+        return explained(Inference(graph, state, batch, precision=arguments.precision))
 
 
 def _parsed(words: Sequence[str]) -> "ConvSpec":

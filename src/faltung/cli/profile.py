@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
+    from faltung.graph.value import Graph
     from faltung.program.profile import Profile
+    from faltung.program.profile_page import Yardsticks
+    from faltung.program.state import State
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"input_shape": "input", "name": "net", "n": "threads"}
@@ -21,6 +24,8 @@ examples:
   faltung profile resnet18
   faltung profile model.onnx --threads 1
   faltung profile detector.onnx --shape 1x3x480x640
+  faltung profile efficientnet_b0.onnx --markdown
+  faltung profile resnet18 --training --input 3x32x32 --batch 32
 """
 
 
@@ -45,7 +50,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--training", action="store_true", help="a step of training: SGD with momentum"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print how much each kind of work takes, and the largest steps beside the peak of "
+        "multiply-adds and the bandwidth of copies, which are measured first",
+    )
+    parser.add_argument(
+        "--largest", type=int, default=12, metavar="N", help="steps of --markdown (default: 12)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,14 +76,30 @@ def run(arguments: argparse.Namespace) -> int:
         from faltung.runtime.threads import set_threads
 
         set_threads(arguments.threads)
-    found = _of_file(arguments) if arguments.net.lower().endswith(".onnx") else _of_net(arguments)
+    whole("largest", arguments.largest, 1)
+    of_file = arguments.net.lower().endswith(".onnx")
+    measured = _yardsticks() if arguments.markdown else None
+    found = _of_file(arguments) if of_file else _of_net(arguments)
     if arguments.json:
         import json
 
         print(json.dumps(asdict(found), indent=2))
+    elif measured is not None:
+        from pathlib import Path
+
+        from faltung.program.profile_page import markdown
+
+        print(markdown(Path(arguments.net).stem, found, measured, arguments.largest))
     else:
         print(found)
     return 0
+
+
+def _yardsticks() -> "Yardsticks":
+    from faltung.program.profile_page import yardsticks
+    from faltung.runtime.threads import get_threads
+
+    return yardsticks(get_threads())
 
 
 def _of_net(arguments: argparse.Namespace) -> "Profile":
@@ -82,17 +116,38 @@ def _of_net(arguments: argparse.Namespace) -> "Profile":
             "shape: is for the inputs of a file; --input is for a network of faltung"
         )
     given = None if arguments.input is None else shape("input", arguments.input)
-    graph = nets.graph(arguments.net, input_shape=given)
+    graph = nets.graph(arguments.net, input_shape=given, training=arguments.training)
     state = State(graph.parameters, graph.dtype)
     state.update(parameters(graph, 0))
+    if arguments.training:
+        return _of_step(graph, state, arguments)
     return profile(Inference(graph, state, arguments.batch), arguments.repeats)
+
+
+def _of_step(graph: "Graph", state: "State", arguments: argparse.Namespace) -> "Profile":
+    """Of a step of training: SGD with momentum."""
+    from faltung.graph.differentiate import differentiate
+    from faltung.program.optimizer import SGD
+    from faltung.program.profile import profile
+    from faltung.program.training import Slots, TrainingStep
+
+    slots = Slots(state, SGD(0.9))
+    step = TrainingStep(differentiate(graph), state, slots, arguments.batch)
+    return profile(step, arguments.repeats)
 
 
 def _of_file(arguments: argparse.Namespace) -> "Profile":
     """Of an ONNX file, fed with random numbers."""
+    from faltung.cli.options import shape
     from faltung.cli.run import random_inputs
     from faltung.onnx.model import load
 
+    if arguments.training:
+        from faltung.train.model import Model
+
+        given = None if arguments.input is None else shape("input", arguments.input)
+        trained = Model.from_onnx(arguments.net, given)
+        return _of_step(trained.training_graph, trained.state, arguments)
     model = load(arguments.net)
     if arguments.input is not None:
         raise FaltungError(

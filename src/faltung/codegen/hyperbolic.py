@@ -22,8 +22,7 @@ _SINH = {
 def _half_exp(v: Vectors, x: str) -> str:
     """e**|x| / 2, which overflows only where sinh and cosh do."""
     high = FORMATS[v.dtype].exp_range[1] + 2
-    n, p = reduced(v, v.min(v.abs(x), v.constant(high)))
-    return scaled(v, v.sub(n, v.constant(1.0)), p)
+    return scaled(v, *reduced(v, v.min(v.abs(x), v.constant(high))), more=-1)
 
 
 def _of_opposite(v: Vectors, half: str) -> str:

@@ -9,12 +9,15 @@ Offsets are in elements and go through ``getelementptr``: LLVM may miscompile ad
 computed as integers.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, zip_longest
+from typing import TypeVar
 
 Index = str | int
+T = TypeVar("T")
 
 
 def parameters(pointers: Iterable[str], numbers: Iterable[str] = ()) -> list[tuple[str, str]]:
@@ -28,6 +31,7 @@ class Module:
     def __init__(self) -> None:
         self._declarations: dict[str, str] = {}
         self._functions: list[Function] = []
+        self._shared: dict[Hashable, str] = {}
 
     def declare(self, name: str, result: str, *arguments: str) -> str:
         """Declare an external function by the types of its result and arguments, once."""
@@ -42,12 +46,26 @@ class Module:
         return f"@{name}"
 
     def function(
-        self, name: str, arguments: Sequence[tuple[str, str]], *, public: bool = False
+        self,
+        name: str,
+        arguments: Sequence[tuple[str, str]],
+        *,
+        public: bool = False,
+        returns: str = "void",
     ) -> "Function":
-        """Open a ``void`` function; ``arguments`` are (type, name) pairs, ``%name`` inside."""
-        made = Function(self, name, arguments, public)
+        """Open a function; ``arguments`` are (type, name) pairs, ``%name`` inside. One that
+        ``returns`` something has it as ``result`` at the end.
+        """
+        made = Function(self, name, arguments, public, returns)
         self._functions.append(made)
         return made
+
+    def shared(self, what: Hashable, write: Callable[[str], None]) -> str:
+        """The name of the function that does ``what``; written the first time, under that name."""
+        if what not in self._shared:
+            self._shared[what] = f"shared{len(self._shared)}"
+            write(self._shared[what])
+        return self._shared[what]
 
     def __str__(self) -> str:
         return "\n".join([*self._declarations.values(), *map(str, self._functions)]) + "\n"
@@ -72,12 +90,19 @@ class Function:
     """One function under construction; instructions are appended to the current block."""
 
     def __init__(
-        self, module: Module, name: str, arguments: Sequence[tuple[str, str]], public: bool
+        self,
+        module: Module,
+        name: str,
+        arguments: Sequence[tuple[str, str]],
+        public: bool,
+        returns: str = "void",
     ) -> None:
         self.module = module
         self.name = name
+        self.returns = returns
+        self.result = ""
         self._head = (
-            f"define {'' if public else 'internal '}void @{name}"
+            f"define {'' if public else 'internal '}{returns} @{name}"
             f"({', '.join(f'{kind} %{label}' for kind, label in arguments)})"
             f"{' nounwind' if public else ' nounwind noinline'} {{"
         )
@@ -86,7 +111,7 @@ class Function:
         self._count = 0
 
     def __str__(self) -> str:
-        return "\n".join([self._head, *self._lines, "  ret void", "}"])
+        return "\n".join([self._head, *self._lines, f"  ret {self.returns} {self.result}", "}"])
 
     def emit(self, text: str) -> None:
         """Append an instruction without a result."""
@@ -115,6 +140,25 @@ class Function:
     ) -> None:
         """Call the function numbered ``selector``."""
         self.switch(selector, [partial(self.call, callee, arguments) for callee in callees])
+
+    def woven(self, parts: Sequence[Callable[[], T]]) -> list[T]:
+        """What ``parts`` return, which do not depend on one another, with their instructions in
+        turns, so that while one waits for a result the others go on.
+
+        A processor looks for work some hundred instructions ahead: not far enough to find it in the
+        next one of several long chains.
+        """
+        before, block = self._lines, self._block
+        found, pieces = [], []
+        for part in parts:
+            self._lines = []
+            found.append(part())
+            pieces.append(self._lines)
+        self._lines = before
+        if self._block == block:
+            pieces = [[line for turn in zip_longest(*pieces) for line in turn if line is not None]]
+        self._lines += chain.from_iterable(pieces)
+        return found
 
     # Integers ------------------------------------------------------------------------------------
 
@@ -170,10 +214,13 @@ class Function:
         """Entry ``position`` of a table, read as an address."""
         return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
 
-    def prefetch(self, address: str, *, write: bool = False) -> None:
-        """Prefetch the cache line at ``address``, which need not be valid, for a read or write."""
+    def prefetch(self, address: str, *, write: bool = False, level: int = 1) -> None:
+        """Prefetch the cache line at ``address``, which need not be valid, for a read or write.
+
+        ``level``: 1 to 3, of the cache that is to hold it.
+        """
         callee = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-        self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
+        self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 {4 - level}, i32 1)")
 
     # Control -------------------------------------------------------------------------------------
 

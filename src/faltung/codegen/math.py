@@ -26,8 +26,9 @@ class Format:
     short enough that its product with any exponent is exact. exp_range: arguments beyond it give 0
     and infinity. expm1_range: the same for -1 and infinity. one, erf_one: arguments from which tanh
     and erf round to 1. normal_zero: one from which the tail of the normal distribution rounds to 0.
-    head: stored bits of the significand of a number whose square is exact. exp, log, erf, erfc,
-    ndtr, mills: coefficients, constant term first, as the functions use them.
+    sigmoid_shift, tail_shift: powers of two that keep quotients from overflow and underflow. head:
+    stored bits of the significand of a number whose square is exact. exp, log, erf, erfc, tail
+    (above and below the line): coefficients, constant term first, as the functions use them.
     """
 
     digits: int
@@ -38,25 +39,28 @@ class Format:
     one: float
     erf_one: float
     normal_zero: float
+    sigmoid_shift: int
+    tail_shift: int
     head: int
     exp: tuple[float, ...]
     log: tuple[float, ...]
     erf: tuple[float, ...]
     erfc: tuple[float, ...]
-    ndtr: tuple[float, ...]
-    mills: tuple[float, ...]
+    tail: tuple[tuple[float, ...], tuple[float, ...]]
 
 
 FORMATS = {
     "float32": Format(
         digits=23,
         bias=127,
-        ln2=(float.fromhex("0x1.62e3p-1"), float.fromhex("0x1.2fefa2p-17")),
+        ln2=(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cp-20")),
         exp_range=(-105.0, 90.0),
         expm1_range=(-20.0, 89.0),
         one=10.0,
         erf_one=4.0,
         normal_zero=14.5,
+        sigmoid_shift=30,
+        tail_shift=40,
         head=11,
         exp=(0.5, 0.16666539, 0.041666396, 0.00836702436, 0.00139469793),
         log=(0.666666627, 0.400009722, 0.284987956, 0.24278678),
@@ -68,13 +72,9 @@ FORMATS = {
             *(-0.000353719108, -1.12704003, -0.638225675, -0.10303735),
             *(0.021805305, -0.00293960283, 0.00018557343),
         ),
-        ndtr=(
-            *(0.398942292, -0.0664905161, 0.00997401401, -0.0011876747),
-            *(0.000114682312, -8.05163563e-06),
-        ),
-        mills=(
-            *(0.729083717, -0.509331882, 0.230016261, -0.0472653992),
-            *(-0.0104409708, 0.00698295981, 0.00090258586, -0.0010183811),
+        tail=(
+            (3.5, 1.6019078, 0.40108082, 0.042062264, 4.3075165e-06),
+            (1.75, 1.5979544, 0.689227, 0.15850711, 0.01685842),
         ),
     ),
     "float64": Format(
@@ -86,6 +86,8 @@ FORMATS = {
         one=20.0,
         erf_one=6.0,
         normal_zero=39.0,
+        sigmoid_shift=60,
+        tail_shift=128,
         head=25,
         exp=(
             *(0.5, 0.16666666666666669, 0.04166666666665135, 0.008333333333327966),
@@ -111,25 +113,21 @@ FORMATS = {
             *(6.7525733947451215e-7, -1.0641574053988914e-7, 1.072450067234781e-8),
             *(-6.4095821007982936e-10, 1.7399997343823006e-11),
         ),
-        ndtr=(
-            *(0.3989422804014327, -0.066490380066905372, 0.0099735570100337005),
-            *(-0.0011873282154549662, 0.00011543468744547863, -9.4446555606696932e-06),
-            *(6.6596751152542825e-07, -4.1223490808273727e-08, 2.2699243019959716e-09),
-            *(-1.1042585805315638e-10, 4.0329318375892395e-12),
-        ),
-        mills=(
-            *(0.72908369013337304, -0.50933198191748852, 0.23001771997459844),
-            *(-0.047263025143122674, -0.010462867022810783, 0.00697262124764587),
-            *(0.0010275922388269954, -0.001045828773299264, -0.0002565749133740219),
-            *(0.0001543960592052992, 7.880741932194371e-05, -1.3254364558515668e-05),
-            *(-2.0652122579110533e-05, -3.5048751368373214e-06, 3.4926571085651174e-06),
-            *(2.32417813722733e-06, 3.0088579242787999e-07, -9.2232227477047912e-07),
-            *(-4.3410254025182804e-07, 4.6940920306549533e-07, -8.8239267831477878e-08),
+        tail=(
+            (
+                *(3.25, 4.024138464262271, 2.548046598451504, 1.0473810150475205),
+                *(0.30354079474239415, 0.06384149427405267, 0.009718249853284415),
+                *(0.0010337119771214722, 7.009827657224885e-05, 2.3364024172086682e-06),
+            ),
+            (
+                *(1.625, 2.7521422939641664, 2.3054231685710844, 1.2366090248679917),
+                *(0.46634864496100076, 0.12868144953871966, 0.026288263849410125),
+                *(0.003932951026687018, 0.0004142555940844487, 2.796516629347688e-05),
+                9.320897083334548e-07,
+            ),
         ),
     ),
 }
-# The coefficients of the ratio of Mills are those of a polynomial of (x - MILLS) / (x + MILLS).
-MILLS = 3.0
 
 
 def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
@@ -141,12 +139,23 @@ def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
     return value
 
 
+def paired(v: Vectors, x: str, square: str, coefficients: Sequence[float]) -> str:
+    """The same from pairs of coefficients, with the square of x: as many operations, but only half
+    of them wait for one another.
+    """
+    pairs = [coefficients[i : i + 2] for i in range(0, len(coefficients), 2)]
+    terms = [polynomial(v, x, pair) for pair in pairs]
+    value = terms.pop()
+    while terms:
+        value = v.multiply_add(value, square, terms.pop())
+    return value
+
+
 def exp(v: Vectors, x: str) -> str:
     """e**x = 2**n (1 + p), where n is the integer nearest to x / ln 2."""
     low, high = FORMATS[v.dtype].exp_range
     # The argument comes first, so that NaN is kept.
-    n, p = reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
-    return scaled(v, n, p)
+    return scaled(v, *reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high))))
 
 
 def exp_down(v: Vectors, x: str) -> str:
@@ -155,46 +164,72 @@ def exp_down(v: Vectors, x: str) -> str:
     return scaled_down(v, *reduced(v, v.max(x, v.constant(low))))
 
 
-def reduced(v: Vectors, x: str, low: str | None = None) -> tuple[str, str]:
-    """The integer n, and p = e**(x - n ln 2) - 1, accurate also where it is small; ``low``: a small
-    number to add to x, which is not rounded before.
+def reduced(v: Vectors, x: str, low: str | None = None, by: float = 1.0) -> tuple[str, str]:
+    """n, and p = e**r - 1 with r = ``by`` x - n ln 2, accurate also where it is small.
+
+    n is the integer nearest to ``by`` x / ln 2, as the last bits of the first vector (see
+    ``power_of_two``). low: a small number to add to x, which is not rounded before. by: 1 or -1.
     """
     form = FORMATS[v.dtype]
     whole = x if low is None else v.add(x, low)
     large = v.constant(magic(v))
-    n = v.sub(v.multiply_add(whole, v.constant(math.log2(math.e)), large), large)
-    r = v.multiply_add(n, v.constant(-form.ln2[0]), x)
-    r = v.multiply_add(n, v.constant(-form.ln2[1]), r)
+    count = v.multiply_add(whole, v.constant(by * math.log2(math.e)), large)
+    n = v.sub(count, large)
+    r = v.multiply_add(n, v.constant(-by * form.ln2[0]), x)
+    r = v.multiply_add(n, v.constant(-by * form.ln2[1]), r)
     r = r if low is None else v.add(r, low)
-    return n, v.multiply_add(v.mul(r, r), polynomial(v, r, form.exp), r)
+    return count, exp_of_rest(v, r, by)
 
 
-def scaled(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
-    """2**n (1 + p), times ``factor``; rounded to a denormal only once."""
+def rest(v: Vectors, x: str, by: float = 1.0) -> tuple[str, str]:
+    """n as in ``reduced``, and r = x - n ln 2 / ``by``, where n is small, or what becomes of r:
+    a fused multiply-add leaves an error of n times a quarter of a unit in the last place.
+    """
+    form = FORMATS[v.dtype]
+    large = v.constant(magic(v))
+    count = v.multiply_add(x, v.constant(by * math.log2(math.e)), large)
+    n = v.sub(count, large)
+    if v.machine.fma:
+        return count, v.multiply_add(n, v.constant(-math.log(2) / by), x)
+    r = v.multiply_add(n, v.constant(-form.ln2[0] / by), x)
+    return count, v.multiply_add(n, v.constant(-form.ln2[1] / by), r)
+
+
+def exp_of_rest(v: Vectors, r: str, by: float = 1.0) -> str:
+    """e**(``by`` r) - 1 for r up to ln 2 / 2; by: 1 or -1."""
+    square = v.mul(r, r)
+    series = [c * by**i for i, c in enumerate(FORMATS[v.dtype].exp)]
+    return v.multiply_add(square, paired(v, r, square, series), r if by == 1 else v.neg(r))
+
+
+def scaled(v: Vectors, count: str, p: str, more: int = 0) -> str:
+    """2**(n + more) (1 + p), with the n and p of ``reduced``; rounded to a denormal only once."""
     # 2**n may overflow where the result does not: two factors, the first product exact.
-    half = rounded(v, v.mul(n, v.constant(0.5)))
-    value = v.multiply_add(factor, p, factor) if factor else v.add(p, v.constant(1.0))
-    first = v.mul(value, power_of_two(v, half))
-    return v.mul(first, power_of_two(v, v.sub(n, half)))
+    digits = FORMATS[v.dtype].digits
+    bits = v.bits(count)
+    half = on_bits(v, "and", on_bits(v, "shl", bits, digits - 1), -(1 << digits))
+    rest = v.function.value(f"sub {v.integers} {on_bits(v, 'shl', bits, digits)}, {half}")
+    first = number_of(v, on_bits(v, "add", half, pattern(v, 1.0)))
+    second = number_of(v, on_bits(v, "add", rest, pattern(v, 2.0**more)))
+    return v.mul(v.multiply_add(first, p, first), second)
 
 
-def scaled_down(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
+def scaled_down(v: Vectors, count: str, p: str) -> str:
     """The same for n up to 0, with one factor less: 2**n cannot overflow, nor can 2**(n + raised)
     underflow.
     """
     raised = FORMATS[v.dtype].bias // 4  # n is at least -(bias + digits + 2)
-    value = v.multiply_add(factor, p, factor) if factor else v.add(p, v.constant(1.0))
-    first = v.mul(value, power_of_two(v, n, raised))
-    return v.mul(first, v.constant(2.0**-raised))
+    power = power_of_two(v, count, raised)
+    return v.mul(v.multiply_add(power, p, power), v.constant(2.0**-raised))
 
 
 def expm1(v: Vectors, x: str) -> str:
     """e**x - 1 = 2**n p + (2**n - 1), with the n and p of ``exp``."""
     form = FORMATS[v.dtype]
     low, high = form.expm1_range
-    n, p = reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
+    count, p = reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
     # Half of it, because 2**n may overflow where the result does not.
-    power = power_of_two(v, v.sub(n, v.constant(1.0)))
+    power = power_of_two(v, count, -1)
     half = v.multiply_add(power, p, v.sub(power, v.constant(0.5)))
     # Halves lose a bit of denormals, and 0 - 0 the sign.
     tiny = v.compare("olt", v.abs(x), v.constant(2.0 ** -(form.digits + 2)))
@@ -208,19 +243,18 @@ def magic(v: Vectors) -> float:
     return 1.5 * 2.0 ** FORMATS[v.dtype].digits
 
 
-def rounded(v: Vectors, x: str) -> str:
-    """The nearest integer, for numbers far below ``magic``."""
-    large = v.constant(magic(v))
-    return v.sub(v.add(x, large), large)
-
-
-def power_of_two(v: Vectors, n: str, more: int = 0) -> str:
-    """2**(n + more) for integers in the range of exponents: their bits, moved to those of the
-    exponent.
+def power_of_two(v: Vectors, count: str, more: int = 0) -> str:
+    """2**(n + more), in the range of exponents; n: the last bits of ``count``, which is a sum with
+    ``magic``. They are moved to those of the exponent.
     """
-    form = FORMATS[v.dtype]
-    bits = v.bits(v.add(n, v.constant(magic(v) + form.bias + more)))
-    return number_of(v, on_bits(v, "shl", bits, form.digits))
+    bits = on_bits(v, "shl", v.bits(count), FORMATS[v.dtype].digits)
+    return number_of(v, on_bits(v, "add", bits, pattern(v, 2.0**more)))
+
+
+def times_power(v: Vectors, x: str, count: str) -> str:
+    """x 2**n for a positive x, where both are normal numbers; anything for NaN."""
+    bits = on_bits(v, "shl", v.bits(count), FORMATS[v.dtype].digits)
+    return number_of(v, v.function.value(f"add {v.integers} {v.bits(x)}, {bits}"))
 
 
 def log(v: Vectors, x: str) -> str:
@@ -284,19 +318,29 @@ def split(v: Vectors, x: str) -> tuple[str, str]:
 
 
 def tanh(v: Vectors, x: str) -> str:
-    """t / (t + 2) with t = e**(2 |x|) - 1, as accurate near zero as elsewhere."""
-    size = v.min(v.abs(x), v.constant(FORMATS[v.dtype].one))
-    n, p = reduced(v, v.add(size, size))
-    power = power_of_two(v, n)
-    t = v.multiply_add(power, p, v.sub(power, v.constant(1.0)))
-    return v.copysign(v.div(t, v.add(t, v.constant(2.0))), x)
+    """(1 - e) / (1 + e) with e = e**(-2 |x|) = 2**n (1 + p), as accurate near zero as elsewhere."""
+    form = FORMATS[v.dtype]
+    size = v.min(v.abs(x), v.constant(form.one))
+    count, r = rest(v, size, -2.0)
+    square = v.mul(r, r)
+    series = [c * 4 * (-2.0) ** i for i, c in enumerate(form.exp)]
+    p = v.multiply_add(square, paired(v, r, square, series), v.mul(r, v.constant(-2.0)))
+    power, one = power_of_two(v, count), v.constant(1.0)
+    below = v.multiply_add(power, p, v.add(one, power))
+    above = v.multiply_add(v.neg(power), p, v.sub(one, power))
+    return signed(v, v.div(above, below), x)
 
 
 def sigmoid(v: Vectors, x: str) -> str:
-    """1 / (1 + e**-x), computed from e**-|x|, which never overflows."""
-    e = exp_down(v, v.neg(v.abs(x)))
-    one = v.constant(1.0)
-    return v.div(v.select(v.compare("oge", x, v.zero), one, e), v.add(one, e))
+    """1 / (1 + e**-x), both terms times a number so small that the power never overflows."""
+    form = FORMATS[v.dtype]
+    low, _ = form.exp_range
+    shift = form.sigmoid_shift
+    # Far below 1 the power may be anything.
+    capped = v.min(v.max(x, v.constant(low)), v.constant(2.0 * form.digits))
+    count, p = reduced(v, capped, by=-1)
+    power, one = power_of_two(v, count, -shift), v.constant(2.0**-shift)
+    return v.div(one, v.multiply_add(power, v.add(p, v.constant(1.0)), one))
 
 
 def erf(v: Vectors, x: str) -> str:
@@ -306,57 +350,66 @@ def erf(v: Vectors, x: str) -> str:
     Math. Comp. 23, 1969; but with polynomials, and the logarithm of the complement, which avoids a
     division.
     """
-    form = FORMATS[v.dtype]
-    near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.erf), x)
+    form, one = FORMATS[v.dtype], v.constant(1.0)
+    square = v.mul(x, x)
+    near = v.multiply_add(x, paired(v, square, v.mul(square, square), form.erf), x)
     size = v.abs(x)
     capped = v.min(size, v.constant(form.erf_one))
-    n, p = reduced(v, polynomial(v, capped, form.erfc))
-    power = power_of_two(v, n)
-    far = v.sub(v.constant(1.0), v.multiply_add(power, p, power))
-    return v.select(v.compare("oge", size, v.constant(1.0)), v.copysign(far, x), near)
+    logarithm = paired(v, capped, v.mul(capped, capped), form.erfc)
+    count, r = rest(v, logarithm)
+    power = power_of_two(v, count)
+    far = v.multiply_add(v.neg(power), exp_of_rest(v, r), v.sub(one, power))
+    return v.select(v.compare("oge", size, one), signed(v, far, x), near)
 
 
 def gaussian(v: Vectors, x: str) -> str:
     """e**(-x**2 / 2), the density of the normal distribution but for its factor."""
-    return _gaussian(v, v.min(v.abs(x), v.constant(FORMATS[v.dtype].normal_zero)))
+    return scaled_down(v, *_square_exp(v, _capped(v, x)))
 
 
-def _gaussian(v: Vectors, x: str, factor: str | None = None, more: str | None = None) -> str:
-    """The same for 0 <= x <= ``normal_zero``, times ``factor`` and e**``more``.
+def _capped(v: Vectors, x: str) -> str:
+    return v.min(v.abs(x), v.constant(FORMATS[v.dtype].normal_zero))
 
-    The square would be rounded, and the exponential magnifies that: so it is that of the leading
-    half of the digits, which is exact, and the small rest.
+
+def _square_exp(v: Vectors, x: str) -> tuple[str, str]:
+    """``reduced`` of -x**2 / 2, for 0 <= x <= ``normal_zero``.
+
+    The square would be rounded, and the exponential magnifies that. A fused multiply-add subtracts
+    n ln 2 from the exact one; elsewhere it is that of the leading half of the digits, which is
+    exact, and the small rest.
     """
     form = FORMATS[v.dtype]
-    head = number_of(v, on_bits(v, "and", v.bits(x), -(1 << (form.digits - form.head))))
-    minus_half = v.constant(-0.5)
-    square = v.mul(v.mul(head, minus_half), head)
-    rest = v.mul(v.mul(v.sub(x, head), minus_half), v.add(x, head))
-    rest = rest if more is None else v.add(rest, more)
-    return scaled_down(v, *reduced(v, square, rest), factor)
+    if not v.machine.fma:
+        head = number_of(v, on_bits(v, "and", v.bits(x), -(1 << (form.digits - form.head))))
+        minus_half = v.constant(-0.5)
+        square = v.mul(v.mul(head, minus_half), head)
+        return reduced(v, square, v.mul(v.mul(v.sub(x, head), minus_half), v.add(x, head)))
+    large = v.constant(magic(v))
+    count = v.multiply_add(v.mul(x, v.constant(-0.5 * math.log2(math.e))), x, large)
+    n = v.sub(count, large)
+    # The first product is exact.
+    r = v.multiply_add(v.mul(x, v.constant(-0.5)), x, v.mul(n, v.constant(-form.ln2[0])))
+    return count, exp_of_rest(v, v.multiply_add(n, v.constant(-form.ln2[1]), r))
 
 
 def ndtr(v: Vectors, x: str) -> str:
     """The normal distribution function, (1 + erf(x / sqrt 2)) / 2, as accurate where it is small.
 
-    Near zero it is 1/2 + x q(x**2). Farther below it is the density times the ratio of Mills, which
-    is smooth: a polynomial of (|x| - c) / (|x| + c), as in M. M. Shepherd and J. G. Laframboise,
-    "Chebyshev Approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < inf", Math. Comp. 36, 1981.
+    Below zero it is e**(-x**2 / 2) divided by sqrt(2 pi) |x| + q(|x|), above 1 minus that. q falls
+    slowly from 2 to sqrt(2 pi) / |x|: a quotient of two polynomials without negative coefficients,
+    so that nothing cancels, and their errors reach the result only as far as q matters.
     """
     form = FORMATS[v.dtype]
-    one = v.constant(1.0)
-    near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.ndtr), v.constant(0.5))
-    size = v.abs(x)
-    capped = v.min(size, v.constant(form.normal_zero))
-    total = v.add(capped, v.constant(MILLS))
-    t = v.div(one, total)
-    place = v.multiply_add(t, v.constant(-2 * MILLS), one)
-    ratio = v.mul(t, polynomial(v, place, form.mills))
-    # What the total lost to rounding; the logarithm of the ratio falls by about 2 t.
-    lost = v.sub(capped, v.sub(total, v.constant(MILLS)))
-    below = _gaussian(v, capped, ratio, v.mul(v.mul(lost, v.constant(-2.0)), t))
-    far = v.select(v.compare("ogt", x, v.zero), v.sub(one, below), below)
-    return v.select(v.compare("oge", size, one), far, near)
+    size = _capped(v, x)
+    count, p = _square_exp(v, size)
+    # All times a number so large that only the quotient may be denormal: it is rounded once.
+    above, under = (
+        polynomial(v, size, [c * 2.0**form.tail_shift for c in part]) for part in form.tail
+    )
+    far = v.mul(size, v.constant(math.sqrt(2 * math.pi)))
+    power = times_power(v, under, count)
+    below = v.div(v.multiply_add(power, p, power), v.multiply_add(far, under, above))
+    return v.select(negative(v, x), below, v.sub(v.constant(1.0), below))
 
 
 # Numbers as bits ----------------------------------------------------------------------------------
@@ -370,6 +423,17 @@ def on_bits(v: Vectors, operation: str, bits: str, number: int) -> str:
     """``operation`` of LLVM ("add", "shl", ...) with the same integer in all lanes."""
     every = ", ".join([f"i{8 * v.bytes} {number}"] * v.lanes)
     return v.function.value(f"{operation} {v.integers} {bits}, <{every}>")
+
+
+def negative(v: Vectors, x: str) -> str:
+    """The mask of the lanes whose sign is set, also that of zero."""
+    return v.function.value(f"icmp slt {v.integers} {v.bits(x)}, zeroinitializer")
+
+
+def signed(v: Vectors, size: str, x: str) -> str:
+    """A number that is not negative, with the sign of x."""
+    sign = on_bits(v, "and", v.bits(x), -(1 << (8 * v.bytes - 1)))
+    return number_of(v, v.function.value(f"or {v.integers} {v.bits(size)}, {sign}"))
 
 
 def pattern(v: Vectors, number: float) -> int:

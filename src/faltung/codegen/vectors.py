@@ -30,10 +30,15 @@ class Functions:
     dtype: str
 
     def open(
-        self, name: str, parameters: Sequence[tuple[str, str]], *, public: bool = False
+        self,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        *,
+        public: bool = False,
+        returns: str = "void",
     ) -> "Vectors":
         """The vectors of a new function."""
-        function = self.module.function(name, parameters, public=public)
+        function = self.module.function(name, parameters, public=public, returns=returns)
         return Vectors(function, self.machine, self.dtype)
 
 

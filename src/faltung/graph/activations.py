@@ -80,6 +80,14 @@ def softplus() -> Expr:
     return maximum(X, 0) + unary("log1p", unary("exp", minimum(-X, X)))
 
 
+def mish() -> Expr:
+    """x tanh(softplus(x)); Misra, 2019. Of e = exp x it is x n / (n + 2) with n = e (e + 2)."""
+    # From 20 on the quotient is 1 anyway; an infinite one would be NaN.
+    e = unary("exp", minimum(X, 20))
+    n = e * (e + 2)
+    return X * (n / (n + 2))
+
+
 def hard_sigmoid() -> Expr:
     """min(max(x + 3, 0), 6) / 6; Howard et al., MobileNetV3, 2019."""
     return minimum(maximum(X + 3, 0), 6) * (1 / 6)

@@ -34,7 +34,7 @@ MOST_OPERANDS = 8
 # Operations of a formula that is cheaper to recompute than to store and load.
 CHEAP_OPERATIONS = 3
 # Instructions of such a formula for a vector: an exponential is cheap, an error function is not.
-CHEAP_INSTRUCTIONS = 48
+CHEAP_INSTRUCTIONS = 32
 # Instructions of an epilogue, which a convolution has once for each of its accumulators: more take
 # longer to compile than they save.
 MOST_EPILOGUE = 128

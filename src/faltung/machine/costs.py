@@ -64,3 +64,12 @@ PREFETCH_DISTANCE_ITERATIONS = 12
 PREFETCH_DISTANCE_FILTER_CHANNELS = 8
 PREFETCH_DISTANCE_COPIED_ROWS = 8
 PREFETCH_DISTANCE_PASS_ROWS = 2
+
+# Bands of rows: of a chain of layers, the bytes of its maps on the stack of a thread; cycles of a
+# call of a step; and bytes a cycle that a core moves of a map that has to go to the third-level
+# cache, most of which prefetching hides, or to memory.
+BAND_STACK_BYTES = 320 << 10
+BAND_CALL_CYCLES = 150
+BAND_L3_BYTES_PER_CYCLE, BAND_MEMORY_BYTES_PER_CYCLE = 100.0, 5.0
+# Bytes a cycle of weights that do not stay in the first-level cache from row to row.
+BAND_WEIGHT_BYTES_PER_CYCLE = 40.0

@@ -7,6 +7,7 @@ from faltung.onnx import host
 from faltung.onnx.gaps import node, title
 from faltung.onnx.parts import Record, Routine
 from faltung.onnx.read import Body, Call
+from faltung.program.bands import described
 
 
 def explained(routine: Routine, where: str) -> str:
@@ -50,6 +51,11 @@ def _record(routine: Routine, record: Record, number: int, indent: str, depth: i
         lines.append(f"{indent}part {number}, {what}, {_nodes(len(part.said))}: {counts}")
         if part.graph is not None:
             lines[-1] += f" (a graph of {_nodes(len(part.graph.nodes))})"
+        program = record.program
+        if program is not None and program.compiled is not None:
+            lowered = program.compiled.inference.assembly.lowered
+            found = [described(made.chain) for made in lowered if made.chain is not None]
+            lines += [f"{indent}  chain {line}" for line in found]
     return lines
 
 

@@ -124,10 +124,6 @@ def _swish(a: Arguments) -> Callable[[Expr], Expr]:
     return lambda x: x * unary("sigmoid", x * alpha)
 
 
-def _mish(x: Expr) -> Expr:
-    return x * unary("tanh", activations.softplus().replaced([x]))
-
-
 def _is_inf(a: Arguments) -> Tensor:
     below, above = a.whole("detect_negative", 1), a.whole("detect_positive", 1)
 
@@ -328,7 +324,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     "Softplus": one(_in(activations.softplus())),
     "Softsign": one(lambda x: x / (1 + unary("abs", x))),
     "HardSwish": one(_in(activations.hard_swish())),
-    "Mish": one(_mish),
+    "Mish": one(_in(activations.mish())),
     "Sign": named("sign"),
     "Floor": named("floor"),
     "Ceil": named("ceil"),

@@ -127,6 +127,8 @@ class Routine:
         self.remembered: dict[int, tuple[Call, list[Any], list[Array]]] = {}
         # Names of arrays that a program has made in the last run, so that nobody else has them.
         self.fresh: set[str] = set()
+        # The program that was all of the last run.
+        self.single: Program | None = None
         # What a look ahead has found, of use where it was for the sizes of the first call.
         self.ahead: tuple[Mapping[str, Held | Later], Part] | None = None
 
@@ -134,7 +136,7 @@ class Routine:
         """The outputs. values: inputs, and what the body reads around it. known: the part of that
         which does not change from call to call with the same sizes.
         """
-        stage = self.root(known, values)
+        first = stage = self.root(known, values)
         values = dict(values)
         self.records, self.fresh = [], set()
         while True:
@@ -151,6 +153,9 @@ class Routine:
             stage = after
             for name in values.keys() - stage.names - self.wanted:
                 del values[name]
+        programs = [record.program for record in self.records if record.program is not None]
+        alone = len(programs) == 1 and not any(r.host for r in self.records) and not first.settings
+        self.single = programs[0] if alone else None
         found = [values[n] if n in values else stage.known.get(n) for n in self.body.outputs]
         for name, array in zip(self.body.outputs, found, strict=True):
             if array is None:

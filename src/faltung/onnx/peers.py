@@ -4,12 +4,14 @@ A worker is ``python -m faltung.onnx.peers PEER MODEL INPUTS OUTPUTS THREADS``: 
 runs it once on the inputs, keeps what came out, and then runs it so often as each line says.
 """
 
+import ctypes
 import json
+import signal
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,8 +103,18 @@ class _Worker:
     def _run(self, count: int) -> float:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{count}\n")
+        self._signal("SIGCONT")
         self.process.stdin.flush()
-        return float(self._answer().get("seconds", "nan"))
+        seconds = float(self._answer().get("seconds", "nan"))
+        self._signal("SIGSTOP")
+        return seconds
+
+    def _signal(self, name: str) -> None:
+        """Let the process go on, or stop it, where systems can: threads of some runtimes wait
+        busily for a second, and would slow down the next one's round.
+        """
+        if hasattr(signal, name):
+            self.process.send_signal(getattr(signal, name))
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -120,7 +132,7 @@ class _Worker:
     def close(self) -> None:
         if self.process.stdin is not None:
             self.process.stdin.close()
-        self.process.terminate()
+        self.process.kill()  # a stopped one too
         self.process.wait()
 
 
@@ -168,7 +180,9 @@ def _openvino(model: str, inputs: Mapping[str, Array], threads: int) -> Run:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    read = core.read_model(model)
+    read.reshape({name: list(array.shape) for name, array in inputs.items()})  # free sizes are slow
+    compiled = core.compile_model(read, "CPU", settings)
     request = compiled.create_infer_request()
 
     def run() -> Sequence[Array]:
@@ -188,6 +202,7 @@ PEERS: dict[str, tuple[str, Callable[[str, Mapping[str, Array], int], Run]]] = {
 def work(words: Sequence[str]) -> None:
     """What a worker does, until its input ends."""
     peer, model, inputs, outputs, threads = words
+    _die_with_parent()
     with np.load(inputs) as file:
         given = {name: file[name] for name in file.files}
     try:
@@ -206,6 +221,13 @@ def work(words: Sequence[str]) -> None:
         for _ in range(count):
             run()
         print(json.dumps({"seconds": (perf_counter() - start) / count}), flush=True)
+
+
+def _die_with_parent() -> None:
+    """On Linux, end when the process that asks ends, even while stopped."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def chosen(names: Sequence[str] | None) -> list[str]:

@@ -1,10 +1,12 @@
 """The profile of a model from elsewhere: that of its programs, and what is left for the host."""
 
 from collections.abc import Callable, Mapping
+from statistics import median
 from time import perf_counter
 
 import numpy.typing as npt
 
+from faltung.graph.kinds import HOST
 from faltung.onnx.gaps import title
 from faltung.onnx.parts import Routine
 from faltung.program.profile import Profile, Timed, profile
@@ -18,21 +20,37 @@ def profiled(
 ) -> Profile:
     """Of a model that ``run`` runs with these inputs, by its routine."""
     run(inputs)
-    whole = float("inf")
-    for _ in range(repeats):
-        start = perf_counter()
-        run(inputs)
-        whole = min(whole, perf_counter() - start)
+    programs = [
+        record.program.compiled.inference
+        for record in routine.records
+        if record.program is not None and record.program.compiled is not None
+    ]
+    calls, parts = [], []
+    for _ in range(repeats):  # in pairs, because clocks drift
+        calls.append(_timed(lambda: run(inputs)))
+        parts.append(sum(_timed(program.run) for program in programs))
+    # Both differences are too large where a call was disturbed.
+    besides = median(call - part for call, part in zip(calls, parts, strict=True))
+    paired = median(call - part for call, part in zip(calls, parts, strict=True))
+    besides = max(0.0, min(paired, min(calls) - min(parts)))
     rows: list[Timed] = []
-    compiled = 0.0
+    threads = 1
+    chains: list[str] = []
     for record in routine.records:
         if record.host:
             names = ", ".join(dict.fromkeys(title(call) for call, _ in record.host))
-            rows.append(Timed("", "on the host", names, (), 0.0, 0, 0))
+            rows.append(Timed("", "on the host", names, (), 0.0, 0, 0, HOST))
         program = record.program
         if program is not None and program.compiled is not None:
             found = profile(program.compiled.inference, repeats)
-            compiled += found.seconds
+            threads = max(threads, found.threads)
             rows += found.rows
-    rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0))
-    return Profile(tuple(rows), whole)
+            chains += found.chains
+    rows.append(Timed("", "host and copies", "", (), besides, 0, 0, HOST))
+    return Profile(tuple(rows), min(calls), threads, tuple(chains))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start

@@ -88,7 +88,7 @@ class Program:
             if compiled.seen != weights.version:
                 inference.refresh()
                 compiled.seen = weights.version
-        inference.feed(*(_fed(given[value.name]) for value in inference.graph.inputs))
+        inference.lend(*(_fed(given[value.name]) for value in inference.graph.inputs))
         inference.run()
         return inference.outputs_in_memory
 

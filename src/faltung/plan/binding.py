@@ -8,12 +8,13 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.jit.compile import CompiledKernel, kernel
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Argument, Operand, Step, Work, waiting
+from faltung.methods.base.step import Argument, Code, Operand, Step, Work, recipes, waiting
 from faltung.runtime import team
+from faltung.runtime.layout import BARRIER, WHOLE
 
 Memory = npt.NDArray[np.int64]
 
-# Words of a step in memory: function, its arguments, items, whether a barrier follows.
+# Words of a step in memory: function, its arguments, items, how (whether a barrier follows).
 HEADER = 4
 
 # What a call provides: the four operands, then the memory that is kept and that is borrowed.
@@ -62,7 +63,9 @@ class Region:
         self, steps: Sequence[Step], places: Places, machine: Machine, slots: int = len(SLOTS)
     ) -> None:
         steps = _with_work(steps)
-        self.kernels = _kernels(steps, machine)
+        found = _kernels(steps, machine)
+        self.kernels = list(found.values())
+        self._addresses = {recipe: made.address for recipe, made in found.items()}
         self._where = places
         self._slots = slots
         self._tables: list[Memory] = []
@@ -73,9 +76,15 @@ class Region:
         arguments: list[int] = []
         for i, step in enumerate(steps):
             barrier = i + 1 < len(steps) and steps[i + 1].barrier
-            heads += [self.kernels[i].address, len(arguments), step.items, int(barrier)]
+            function = self._addresses[id(step.recipe)]
+            whole = WHOLE if getattr(step.recipe, "one_call", False) else 0
+            heads += [function, len(arguments), step.items, BARRIER * barrier + whole]
             for argument in step.arguments:
-                arguments.append(self._argument(argument, HEADER * len(steps) + len(arguments)))
+                if type(argument) is int:  # as nearly all of thousands are
+                    arguments.append(argument)
+                else:
+                    at = HEADER * len(steps) + len(arguments)
+                    arguments.append(self._argument(argument, at))
         self._template = np.array([*heads, *arguments], dtype=np.int64)
 
     def _argument(self, argument: Argument, position: int) -> int:
@@ -91,6 +100,8 @@ class Region:
         if isinstance(argument, np.ndarray):
             self._tables.append(argument)
             return int(argument.ctypes.data)
+        if isinstance(argument, Code):
+            return self._addresses[id(argument.recipe)]
         return int(argument)
 
     def _image(self) -> tuple[memoryview, team.Region]:
@@ -198,13 +209,16 @@ class Movable:
                 self._memory[positions] = offsets + address
 
 
-def _kernels(steps: Sequence[Step], machine: Machine) -> list[CompiledKernel]:
-    """The kernel of each step; steps share recipes, whose long text is generated once."""
+def _kernels(steps: Sequence[Step], machine: Machine) -> dict[int, CompiledKernel]:
+    """The kernel of each recipe, by its ``id``; steps share recipes, whose long text is generated
+    once.
+    """
     found: dict[int, CompiledKernel] = {}
     for step in steps:
-        if id(step.recipe) not in found:
-            found[id(step.recipe)] = kernel(step.recipe, machine)
-    return [found[id(step.recipe)] for step in steps]
+        for recipe in recipes(step):
+            if id(recipe) not in found:
+                found[id(recipe)] = kernel(recipe, machine)
+    return found
 
 
 def _with_work(steps: Sequence[Step]) -> list[Step]:

@@ -19,6 +19,7 @@ from faltung.methods.base.correlation import (
     contiguous,
     forward,
     input_grad_phase,
+    input_grad_whole,
 )
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work, shifted
@@ -26,6 +27,7 @@ from faltung.methods.base.update import Update
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.fold import fold
 from faltung.methods.copies.stage import rearrange, stage_grad, stage_input
+from faltung.methods.grouped import upsampled
 from faltung.plan.choose import (
     AUTO,
     FORWARD,
@@ -35,6 +37,7 @@ from faltung.plan.choose import (
     choose_weight_grad,
 )
 from faltung.plan.complex import REAL, complex_plan
+from faltung.plan.offer import Candidate, price
 from faltung.plan.plan import Plan
 from faltung.plan.stored import stored
 
@@ -49,14 +52,16 @@ def build_forward(
     machine: Machine,
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
+    rings: tuple[int, int] = (0, 0),
     policy: Policy = AUTO,
 ) -> Plan:
     """Plan the convolution of arrays with these strides, in elements, in the order N, C, *space.
 
     ``epilogue``: what to store instead of the sum with its bias. It reads the arrays "aux0",
     "aux1", ... with strides ``aux`` and the shape of the output (a stride of 0 repeats one entry
-    along an axis). One of them may be the output itself, with the same strides. ValueError: not as
-    many arrays as the epilogue reads.
+    along an axis). One of them may be the output itself, with the same strides. ``rings``: for how
+    many rows of the input and of the output there is memory (``Window``), 0 for all: then a plain
+    sum is planned, whatever the policy. ValueError: not as many arrays as the epilogue reads.
     """
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "w": w, "out": out}
@@ -66,7 +71,12 @@ def build_forward(
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
-    _correlate(plan, forward(spec, x, w, out, epilogue, aux), arrays, "forward", policy)
+    c = forward(spec, x, w, out, epilogue, aux)
+    if any(rings):
+        rows, *others = c.windows
+        rows = replace(rows, x_ring=rings[0], out_ring=rings[1])
+        c, policy = replace(c, windows=(rows, *others)), replace(policy, precision="strict")
+    _correlate(plan, c, arrays, "forward", policy)
     return plan
 
 
@@ -163,6 +173,11 @@ def build_input_grad(
     if any(phase.spec is None for phase in phases):
         steps.append(_filled(whole, arrays, target))
     filled = len(steps)
+    if policy.method in ("auto", "depthwise") and upsampled.concerns(whole, phases):
+        c = input_grad_whole(whole, grad, w, target, epilogue, aux)
+        if upsampled.applies(c, machine):
+            _at_once(plan, c, arrays)
+            phases = ()
     for phase in phases:
         if phase.spec is not None:
             c = input_grad_phase(whole, phase, grad, w, target, epilogue, aux)
@@ -173,6 +188,16 @@ def build_input_grad(
     if folds and spec.batch:
         _fold_back(plan, spec, result, target, out)
     return plan
+
+
+def _at_once(plan: Plan, c: Correlation, arrays: Arrays) -> None:
+    """All phases in one pass."""
+    method, machine = FORWARD["depthwise"], plan.machine
+    cycles = method.cost(c, machine)
+    offer = Candidate("depthwise", None, cycles, price(method, c, machine, cycles))
+    plan.reasons.append(("all phases", [offer]))
+    plan.cycles += cycles
+    method.plan(c, machine, plan.work, arrays, False)
 
 
 def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:

@@ -31,6 +31,7 @@ from faltung.methods.fft import weight_grad as fft_weight_grad
 from faltung.methods.grouped import grouped
 from faltung.methods.grouped import weight_grad as grouped_weight_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
+from faltung.methods.strassen import strassen
 from faltung.methods.winograd import weight_grad as winograd_weight_grad
 from faltung.methods.winograd import winograd
 from faltung.plan.offer import Candidate, offers, packing, price
@@ -48,7 +49,7 @@ MIN_LAST_OUTPUTS = 4
 Precision = Literal["fast", "strict"]
 # As people write it: the names of both tables below.
 MethodName = Literal[
-    "auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft"
+    "auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft", "strassen"
 ]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -63,6 +64,7 @@ FORWARD: dict[str, ForwardMethod] = {
     "grouped": grouped.GROUPED,
     "winograd": winograd.WINOGRAD,
     "fft": fft.FFT,
+    "strassen": strassen.STRASSEN,
 }
 
 WEIGHT_GRAD: dict[str, WeightGradMethod] = {

@@ -19,6 +19,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting
 from faltung.plan.binding import Bound, Movable, Region, layout
 from faltung.program.arena import Lifetime, placed
+from faltung.program.bands import chained
 from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
@@ -70,7 +71,8 @@ class Assembly:
     values that it reads after one. weights: given for inference, where ``prepare`` packs weights
     once; without them every run packs. ends: work after all nodes, behind a barrier. phases: how
     many of the nodes run at a time, each group as a region of its own: forward and backward. What a
-    later one reads of an earlier one stays.
+    later one reads of an earlier one stays. bands: whether chains of nodes of inference run band by
+    band.
     """
 
     def __init__(
@@ -85,17 +87,19 @@ class Assembly:
         weights: Weights | None = None,
         ends: Work | None = None,
         phases: Sequence[int] = (),
+        bands: bool = True,
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
         every = [lower(lowering, node) for node in nodes]
+        if weights is not None and bands:
+            seen = {*(fixed or ()), *(value.name for value in kept)}
+            every = chained(lowering, nodes, every, seen)
         lowering.shelf.save()
         groups = _groups(every, phases or (len(nodes),))
         lowered = [made for group in groups for made in group]
         self.lowered = lowered
-        self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
-            _elements(made.node, lowering.batch) for made in lowered if not made.cycles
-        )
+        self.cycles = sum(made.price(lowering.batch) for made in lowered)
         self.packing = None if weights is None else Packing(lowered, weights)
         packs = self.packing is None
         self._fixed = dict(fixed or {})
@@ -138,12 +142,21 @@ class Assembly:
         self.steps = [step for phase in self.phases for step in phase]
 
     @cached_property
+    def _every(self) -> Region:
+        return self._region(self.steps)
+
+    @cached_property
     def region(self) -> Bound:
         """All steps, over the memories as they are now."""
-        return self._region(self.steps).bind([*self._addresses, 0])
+        return self._every.bind([*self._addresses, 0])
+
+    @cached_property
+    def moving(self) -> Movable:
+        """All steps, over memories that may move: the slot of each is ``slot(name)``."""
+        return self._every.movable([*self._addresses, 0])
 
     def movable(self, phase: int) -> Movable:
-        """The steps of a phase, over memories that may move: the slot of each is ``slot(name)``."""
+        """The steps of a phase, as ``moving``."""
         return self._region(self.phases[phase]).movable([*self._addresses, 0])
 
     def slot(self, memory: str) -> int:
@@ -227,7 +240,7 @@ class Assembly:
             life.first, life.last = min(life.first, first), max(life.last, end)
 
         for number, made in enumerate(lowered):
-            for value in (*made.node.inputs, *made.node.outputs):
+            for value in (*made.reads, *made.writes):
                 root = self.lowering.places.root(value)
                 use(root.name, self._bytes(root), number, number)
             for name, size in made.scratch.items():
@@ -245,8 +258,8 @@ class Assembly:
     def _units(self, lowered: Sequence[Lowered], packs: bool) -> list[Unit]:
         units: list[Unit] = []
         for made in lowered:
-            reads = [self._range(value) for value in made.node.inputs]
-            writes = [self._range(value) for value in made.node.outputs]
+            reads = [self._range(value) for value in made.reads]
+            writes = [self._range(value) for value in made.writes]
             writes += [self._whole(name) for name in made.scratch]
             writes += [self._range(value) for value in made.updated]
             unit = Unit(made.steps, reads, writes)
@@ -298,10 +311,6 @@ def _with_barriers(units: Iterable[Unit]) -> list[Step]:
         reads += unit.reads
         writes += unit.writes
     return steps
-
-
-def _elements(node: Node, batch: int) -> int:
-    return sum(v.size * (batch if v.batched else 1) for v in (*node.inputs, *node.outputs))
 
 
 def _spread(matrix: Array, sizes: tuple[int, ...]) -> Array:

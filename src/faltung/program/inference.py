@@ -1,5 +1,6 @@
 """A network compiled for inference: normalisation folded, weights packed, one parallel region."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +25,12 @@ from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import copy_in, input_layouts
+from faltung.program.inputs import Fed, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
 from faltung.program.threads import threads_for
+from faltung.runtime.buffers import aligned
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +61,8 @@ class Inference:
     ``Constants``, which several programs share. Of several outputs it gives a tuple.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
-    last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
+    last layer gives. precision: "fast", or "strict" for plain sums of products only. bands: whether
+    chains of layers may run band by band, with the same bits. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
     """
@@ -72,6 +75,7 @@ class Inference:
         *,
         softmax: bool = False,
         precision: str = "fast",
+        bands: bool = True,
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -90,18 +94,33 @@ class Inference:
         about = "inference", str(batch), *map(repr, graph.inputs), *specs
         counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
         lowering = Lowering(*where, machine or current(), policy, about)
+        lent = _lent(graph.inputs, outputs, places)
+        size = batch * np.dtype(graph.dtype).itemsize
         self.assembly = Assembly(
             nodes,
             lowering,
+            outside={memory: _zeros(v.size * size) for v, memory in lent.items()},
+            fixed={v.name: (memory, 0) for v, memory in lent.items()},
             weights=weights,
-            feeds=[*graph.inputs, *counts.values()],
+            feeds=[*(v for v in graph.inputs if v not in lent), *counts.values()],
             kept=list(outputs),
+            bands=bands,
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]
-        self._inputs = [self.assembly.array(value) for value in graph.inputs]
+        single = len(graph.inputs) == 1
+        self._inputs = [
+            Fed(
+                "x" if single else v.name,
+                (batch * v.samples, *v.shape),
+                self.assembly.array(v),
+                self.assembly.moving,
+                self.assembly.slot(lent[v]) if v in lent else -1,
+            )
+            for v in graph.inputs
+        ]
         self._results = [self.assembly.array(value) for value in outputs]
-        self._run = self.assembly.region.run
+        self._run = self.assembly.moving.run
         self.refresh()
 
     def refresh(self) -> None:
@@ -123,22 +142,36 @@ class Inference:
         """inputs: (batch, C, *space), or (batch, length) tokens. Returns (batch, C', *space'), or a
         tuple of these.
         """
-        self.feed(*inputs)
+        self.lend(*inputs)
         self.run()
         return self.result() if len(self.outputs) == 1 else tuple(self.results())
 
     def feed(self, *inputs: Array) -> None:
         """Copy the inputs into the program's memory. ValueError, TypeError: as ``copy_in``."""
-        values = self.graph.inputs
-        if len(inputs) != len(values):
-            raise FaltungError(f"inputs: there are {len(values)}, got {len(inputs)}")
-        for value, given, into in zip(values, inputs, self._inputs, strict=True):
-            name = "x" if len(values) == 1 else value.name
-            copy_in(name, given, (self.batch * value.samples, *value.shape), into, last=False)
+        self._check_count(inputs)
+        for given, fed in zip(inputs, self._inputs, strict=True):
+            fed.copy(given)
+
+    def lend(self, *inputs: Array) -> None:
+        """The same for the next run alone, which reads arrays that lie as the program's own memory
+        where they are.
+        """
+        self._check_count(inputs)
+        for given, fed in zip(inputs, self._inputs, strict=True):
+            if not fed.lend(given):
+                fed.copy(given)
+
+    def _check_count(self, inputs: Sequence[Array]) -> None:
+        if len(inputs) != len(self._inputs):
+            raise FaltungError(f"inputs: there are {len(self._inputs)}, got {len(inputs)}")
 
     def run(self) -> None:
-        """Run on the input that was fed."""
-        self._run(threads_for(self.assembly.cycles))
+        """Run on the input that was fed, or lent."""
+        try:
+            self._run(threads_for(self.assembly.cycles))
+        finally:
+            for fed in self._inputs:
+                fed.give_back()
 
     @property
     def outputs_in_memory(self) -> list[Array]:
@@ -152,3 +185,17 @@ class Inference:
     def results(self) -> list[Array]:
         """Copies of all outputs, channels first."""
         return [np.array(np.moveaxis(result, -1, 1), order="C") for result in self._results]
+
+
+def _lent(inputs: Sequence[Value], outputs: Sequence[Value], places: Places) -> dict[Value, str]:
+    """The inputs that a run may read where the caller has them, each with a memory of its own. Not
+    those that are outputs, and no tokens: they are checked, and must not change after that.
+    """
+    kept = {places.root(value).name for value in outputs}
+    return {v: f"input {v.name}" for v in inputs if v.kind == "float" and v.name not in kept}
+
+
+def _zeros(size: int) -> Array:
+    made = aligned(size)
+    made[:] = 0
+    return made

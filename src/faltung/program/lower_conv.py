@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -23,7 +24,7 @@ from faltung.methods.base.step import Operand, Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
-from faltung.program.lowering import Lowering, broadcast_strides
+from faltung.program.lowering import Lowered, Lowering, broadcast_strides
 
 # Convolutions ------------------------------------------------------------------------------------
 
@@ -32,6 +33,14 @@ def convolve(low: Lowering, node: Node, work: Work) -> Plan:
     op = node.op
     assert isinstance(op, Convolve)
     return _planned(low, node, op, build_forward, op.spec.size, op.spec.output)
+
+
+def in_rings(low: Lowering, node: Node, rings: tuple[int, int]) -> Lowered:
+    """A convolution whose input, or output, has memory for some rows only (0: for all of them)."""
+    op = node.op
+    assert isinstance(op, Convolve)
+    plan = _planned(low, node, op, build_forward, op.spec.size, op.spec.output, rings)
+    return low.planned(node, plan)
 
 
 def convolve_input(low: Lowering, node: Node, work: Work) -> Plan:
@@ -47,20 +56,26 @@ def _planned(
     build: Callable[..., Plan],
     reads: Sequence[int],
     writes: Sequence[int],
+    rings: tuple[int, int] = (0, 0),
 ) -> Plan:
     """The plan of a node that reads a map with the space ``reads`` and writes ``writes``."""
     x, w, *rest = node.inputs
     aux = rest[1:] if op.bias else rest
+    maps = low.strides(x, reads), low.strides(node.output, writes)
+    # All samples have the same ring.
+    maps = tuple((0, *m[1:]) if ring else m for m, ring in zip(maps, rings, strict=True))
+    given: dict[str, Any] = {"rings": rings} if any(rings) else {}
     return low.plan(
         build,
         replace(op.spec, batch=low.samples(node.inputs[0])),
-        low.strides(x, reads),
+        maps[0],
         _weight_strides(low, op.spec, w),
-        low.strides(node.output, writes),
+        maps[1],
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
         aux=tuple(_aux_strides(low, value, node.output, writes) for value in aux),
         packs=low.packs(node),
+        **given,
     )
 
 

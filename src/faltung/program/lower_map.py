@@ -148,15 +148,15 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
 # Poolings, embeddings, copies ---------------------------------------------------------------------
 
 
-def pool_map(low: Lowering, node: Node, work: Work) -> None:
+def pool_map(low: Lowering, node: Node, work: Work, rings: tuple[int, int] = (0, 0)) -> None:
     op, x = node.op, low.matrix(node.inputs[0])
     assert isinstance(op, Pool)
     spec, out = replace(op.spec, batch=low.samples(node.output)), low.matrix(node.output)
     if spec.kind == "max":
         index = low.where(node.outputs[1]) if op.indexed else None
-        pool.max_pool(spec, work, x, out, index, machine=low.machine)
+        pool.max_pool(spec, work, x, out, index, machine=low.machine, rings=rings)
     else:
-        pool.average_pool(spec, work, x, out, machine=low.machine)
+        pool.average_pool(spec, work, x, out, machine=low.machine, rings=rings)
 
 
 def pool_grad(low: Lowering, node: Node, work: Work) -> None:

@@ -28,10 +28,26 @@ from faltung.plan.shelf import Shelf
 from faltung.program.places import Places
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Nodes that run together, a band of rows at a time. height: rows of the last map in a band;
+    rings: for each map between them the rows for which a thread has memory, and the bytes of those;
+    bytes: of these maps as a whole. before, after: nanoseconds as single layers, and as a chain.
+    """
+
+    nodes: tuple[Node, ...]
+    height: int
+    rings: tuple[tuple[int, int], ...]
+    bytes: int
+    before: float
+    after: float
+
+
 @dataclass(slots=True)
 class Lowered:
     """The steps of one node. prepare: what packs weights. kept, scratch: buffers of its own, name
-    -> bytes. cycles: a rough cost on one core. updated: parameters that it changes.
+    -> bytes. cycles: a rough cost on one core. updated: parameters that it changes. chain: of
+    several nodes that run as one, of which ``node`` is the last.
     """
 
     node: Node
@@ -42,6 +58,27 @@ class Lowered:
     cycles: float = 0.0
     plan: Plan | None = None
     updated: tuple[Value, ...] = ()
+    chain: "Chain | None" = None
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return (self.node,) if self.chain is None else self.chain.nodes
+
+    @property
+    def reads(self) -> list[Value]:
+        """The values that the steps read, and do not make."""
+        inside = {value.name for node in self.nodes[:-1] for value in node.outputs}
+        return [v for node in self.nodes for v in node.inputs if v.name not in inside]
+
+    def price(self, batch: int) -> float:
+        """Its cycles, or what reading and writing its values takes, about."""
+        node = self.node
+        values = (*node.inputs, *node.outputs)
+        return self.cycles or 2.0 * sum(v.size * (batch if v.batched else 1) for v in values)
+
+    @property
+    def writes(self) -> tuple[Value, ...]:
+        return self.node.outputs
 
     @property
     def packed(self) -> list[Value]:

@@ -65,6 +65,8 @@ class State:
         p = self.parameters[name]
         start = self._offsets[name]
         flat = (self.memory if memory is None else memory)[start : start + p.size]
+        if len(p.order) == 1:
+            return flat
         stored = flat.reshape([p.inner[axis] for axis in p.order])
         return stored.transpose(np.argsort(p.order))
 

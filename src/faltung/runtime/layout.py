@@ -31,6 +31,14 @@ BYTES = MAILBOXES + MAX_THREADS * LINE_BYTES
 
 # Bytes from the start of a mailbox: its word, the lock to park on, and the job.
 WORD, LOCK, STEPS, STEP_COUNT, THREADS, CONTROL, YIELD_AFTER = range(0, 56, 8)
+# How a step runs, in its last word: all threads wait for each other behind it; shares are not cut.
+BARRIER, WHOLE = 1, 2
+# What is left of the thread's share of a step, on a line that nobody reads who waits for a job: the
+# number of the step, the first item, the end.
+SHARE = 64
+ITEM_BITS = 22
+STEP_BITS = 64 - 2 * ITEM_BITS
+ITEM_MASK = (1 << ITEM_BITS) - 1
 # What the word of a mailbox says.
 IDLE, JOB, PARKED, STOP = range(4)
 

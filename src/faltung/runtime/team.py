@@ -55,11 +55,12 @@ class Region:
     """A list of steps, checked once, to be run many times.
 
     steps: int64 of shape (n, 4), contiguous. A step is four words: the address of a function
-    ``void(ptr params, i64 begin, i64 end)``, the address of its params, the number of items, and 1
-    if all threads must have finished the step before any of them begins the next, else 0. Thread t
-    of T runs items ``items*t//T`` to ``items*(t+1)//T``. The words may be changed in place between
-    runs; the caller keeps alive what their addresses point to. TypeError, ValueError: another
-    dtype, shape or layout.
+    ``void(ptr params, i64 begin, i64 end)``, the address of its params, the number of items, and
+    ``layout.BARRIER`` if all threads must have finished the step before any of them begins the
+    next, plus ``layout.WHOLE`` for one call for each thread. Thread t of T begins with items
+    ``items*t//T`` to ``items*(t+1)//T``, in pieces unless they are whole, and who has none left
+    takes from others. The words may be changed between runs; the caller keeps alive what their
+    addresses point to. TypeError, ValueError: another dtype, shape or layout.
     """
 
     __slots__ = ("_address", "_count", "steps")
@@ -177,6 +178,8 @@ class _Team:
         self[layout.READY] = self[layout.ALLOWED] = 1
         for word in (layout.BUSY, layout.COUNT, layout.GENERATION, layout.PENDING, layout.GONE):
             self[word] = 0
+        for t in range(layout.MAX_THREADS):  # of a region that the parent was running
+            self[layout.MAILBOXES + t * layout.LINE_BYTES + layout.SHARE] = 0
         mailbox = layout.MAILBOXES + layout.LINE_BYTES
         while mailbox < layout.BYTES and self[mailbox + layout.LOCK]:
             # The old lock may be in any state; it is abandoned.

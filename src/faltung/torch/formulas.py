@@ -254,10 +254,6 @@ def _gelu(a: Arguments) -> Unary:
     return lambda x: made.replaced([x])
 
 
-def _mish(x: Expr) -> Expr:
-    return x * unary("tanh", activations.softplus().replaced([x]))
-
-
 def _log_sigmoid(x: Expr) -> Expr:
     return -activations.softplus().replaced([-x])
 
@@ -340,7 +336,7 @@ TABLE: dict[str, Handler] = {
     "relu": stored(activations.relu()),
     "relu6": stored(activations.relu6()),
     "silu": stored(activations.silu()),
-    "mish": one(_mish),
+    "mish": stored(activations.mish()),
     "hardswish": settled(_hard_swish),
     "hardsigmoid": stored(activations.hard_sigmoid()),
     "log_sigmoid": one(_log_sigmoid),

@@ -1,12 +1,15 @@
 """Tiles and rows: every output once, edges where they are, huge axes in no time."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 
 from faltung.codegen.tile import split
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import rows_of
 from faltung.methods.base.correlation import Window
-from faltung.methods.base.tiles import kinds_of, segments, tiles_of
+from faltung.methods.base.tiles import kinds_of, segments, shares, tiles_of
 
 AXES = [
     Axis(56, 3, 1, 1, 1, 1),
@@ -39,6 +42,40 @@ def test_a_huge_axis_is_no_work() -> None:
     assert len(runs) < 10
     window = Window(axis, 1, 1, tuple(range(5)))
     assert len(segments(runs, kinds_of(runs), window)) < 10_000
+    cut, made = shares(runs, kinds_of(runs), window, np.zeros((1, 2), np.int64), 16)
+    assert len(cut) < 10_000
+    assert len(made) < 20_000
+
+
+@pytest.mark.parametrize("axis", AXES, ids=str)
+@pytest.mark.parametrize(("most", "divisor"), [(1, 1), (3, 2), (5, 4), (100, 3)])
+def test_shares_have_all_tiles_of_all_rows_and_nearly_equally_many(
+    axis: Axis, most: int, divisor: int
+) -> None:
+    runs = tiles_of(axis, split(axis.output, 4), True)
+    window = Window(axis, 3, 5, tuple(range(axis.kernel)), (7,))
+    rows = np.array([[1000, 2000, 50], [7000, 100, 900], [40, 9000, 0]], np.int64)
+    cut, made = shares(runs, kinds_of(runs), window, rows, most, divisor)
+    numbers = {kind: number for number, kind in enumerate(kinds_of(runs))}
+    wanted = [
+        (numbers[kind], *np.add(row, [(at * axis.stride - axis.lo) * 3, at * 5, at * 7]))
+        for row in rows
+        for kind, first, count in runs
+        for at in range(first, first + count * kind.positions, kind.positions)
+    ]
+    found, tiles = [], []
+    for begin, end in pairwise(cut[:, 0].tolist()):
+        tiles.append(made[begin:end, 1].sum())
+        for number, count, x, out, aux in made[begin:end].tolist():
+            size = kinds_of(runs)[number].positions
+            found += [
+                (number, x + i * size * axis.stride * 3, out + i * size * 5, aux + i * size * 7)
+                for i in range(count)
+            ]
+    assert found == wanted
+    assert max(tiles) <= most
+    assert max(tiles) - min(tiles) <= 1
+    assert len(tiles) % divisor == 0 or max(tiles) == 1
 
 
 def test_rows_share_patterns() -> None:

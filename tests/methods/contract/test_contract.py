@@ -10,12 +10,13 @@ from methods.steps import Allocate, anywhere, run, wide
 
 from faltung.geometry.expr import maximum, operand
 from faltung.jit.target import host
-from faltung.machine.table import Machine
+from faltung.machine.table import Machine, row
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.contract import contract as family
 from faltung.methods.contract.axes import product, split
 from faltung.methods.contract.contract import Operands, contract
+from faltung.methods.contract.kernel import ContractKernel
 from faltung.reference.contract import contract as meaning
 
 Labels = tuple[str, str, str]
@@ -192,3 +193,15 @@ def test_split_is_a_view(sizes: list[int], data: st.DataObject) -> None:
         return
     seen = np.lib.stride_tricks.as_strided(array, dims, [8 * s for s in found])
     np.testing.assert_array_equal(seen, array.reshape(dims))
+
+
+@pytest.mark.parametrize(("columns", "vectors"), [(16, 2), (24, 3), (40, 3), (48, 2), (80, 2)])
+def test_blocks_leave_no_few_sums_that_wait_for_each_other(columns: int, vectors: int) -> None:
+    work = Work()
+    sizes = {"m": 3136, "k": 144, "n": columns}
+    found = product(["mk", "nk", "mn"], [(144, 1), (144, 1), (columns, 1)], sizes)
+    arrays = Operands(Operand("x"), Operand("w"), Operand("out"))
+    contract(work, found, arrays, dtype="float32", machine=row("avx2"))
+    (kernel,) = (step.recipe for step in work.steps)
+    assert isinstance(kernel, ContractKernel)
+    assert kernel.vectors == vectors

@@ -46,6 +46,11 @@ DEPTHWISE = [
     "n1 c40 20x50 k11x21 p5x10",
     "n1 c5 1x9 k3 p1",
     "n2 c18 7x8 k3 p(1,0)x(0,2) flip",
+    "n1 c17 12x13 k3 p1",
+    "n2 c24 11x15 k3 s2 p1",
+    "n1 c16 15x10 k5 p2",
+    "n1 c8 17x16 k7 s2x1 p3",
+    "n1 c9 13x14 k3x4 d2 p2x3",
 ]
 GROUPED = [
     "n2 c32>32 9x8 k3 p1 g8",
@@ -63,6 +68,8 @@ GROUPED = [
     "n1 c28>14 7x8 k4x3 s3x2 p1 g7 flip",
     "n1 c12>12 5x6 k1 g6",
     "n1 c256>256 6x7 k3 p1 g32",
+    "n1 c256>256 9x8 k7 p3 g64",
+    "n1 c8>24 11x9 k3 p1 g8",
     "n1 c256>256 6x7 k3x4 s2x1 p1 g64",
     "n1 c256>512 5x6 k5 p2 g256",
     "n1 c512>256 5x6 k3 p1 g256",
@@ -150,7 +157,8 @@ def test_where_they_apply() -> None:
     assert why_not("c64>64 9x9 k3")[1] == "one group"
     wide = 4 * lanes
     assert why_not(f"c{wide}>{wide} 9x9 k3 g2")[1] == "a group fills vectors of its own"
-    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not contiguous"
+    assert why_not("c64>64 9x9 k3 s2 g64", last=False) == (None, "depthwise")
+    assert why_not("c64>64 9x9 k3 g32", last=False)[1] == "channels are not contiguous"
 
 
 @pytest.mark.parametrize("text", ["c128>128 56x56 k3 p1 g32", "c64>128 28x28 k3 p1 g64"])

@@ -94,6 +94,11 @@ def combined(axes: Sequence[AxisRows], columns: int) -> tuple[Table, Table, Tabl
     return sums([a.columns for a in axes], columns), spans[numbers], np.concatenate(tables)
 
 
+def ring(positions: Table, size: int) -> Table:
+    """Where positions lie in memory for ``size`` of them; 0: for all."""
+    return positions % size if size else positions
+
+
 def rows_of(
     windows: Sequence[Window], inner: Sequence[int], weight_step: int, aux: int = 0
 ) -> tuple[Table, Table]:
@@ -115,8 +120,10 @@ def _rows_of(
     axes = []
     taps = pitches([w.axis.kernel for w in windows], weight_step * len(inner))
     for w, tap in zip(windows, taps, strict=True):
-        origin, numbers, found = _axis(w.axis)
-        outs = np.outer(np.arange(w.axis.output), [w.out, *w.aux])
+        origin, numbers, found = _axis(w.axis, w.x_ring)
+        at = np.arange(w.axis.output)
+        others = np.outer(at, np.array(w.aux, np.int64))
+        outs = np.column_stack([ring(at, w.out_ring) * w.out, others])
         patterns = [table(pattern, 2) * (w.x, tap) for pattern in found]
         axes.append(AxisRows(np.column_stack([origin * w.x, outs]), numbers, patterns))
     # The taps of the last axis are the same for all rows.
@@ -194,9 +201,9 @@ def numbered(reads: Iterable[Reads]) -> tuple[Table, Table, list[Reads]]:
     return np.array(firsts, np.int64), np.array(numbers, np.int64), list(seen)
 
 
-def _axis(axis: Axis) -> tuple[Table, Table, list[Reads]]:
-    """``numbered``, for the outputs of an axis."""
-    inside = interior(axis)
+def _axis(axis: Axis, size: int) -> tuple[Table, Table, list[Reads]]:
+    """``numbered``, for the outputs of an axis, over memory for ``size`` inputs or for all."""
+    inside = range(0) if size else interior(axis)
     # Where no tap leaves the array all outputs are alike; only the others are handled one by one.
     alone = [*inside[:1], *range(inside.start), *range(inside.stop, axis.output)]
     firsts = np.arange(axis.output, dtype=np.int64) * axis.stride - axis.lo
@@ -204,6 +211,7 @@ def _axis(axis: Axis) -> tuple[Table, Table, list[Reads]]:
     taps = np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     rows = sources_at(axis, firsts[alone][:, None] + taps).tolist()
     firsts[alone], numbers[alone], patterns = numbered(
-        [(read, k) for k, read in enumerate(row) if read >= 0] for row in rows
+        tuple((read % size if size else read, k) for k, read in enumerate(row) if read >= 0)
+        for row in rows
     )
     return firsts, numbers, patterns

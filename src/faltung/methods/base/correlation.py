@@ -36,7 +36,10 @@ class Window:
     """One spatial axis with its strides in the input, the output and the arrays of the epilogue.
 
     ``taps``: offsets of the taps in the weight, in the order in which the axis reads them. All are
-    in elements.
+    in elements. ``x_ring``, ``out_ring``: for how many positions of the input, or of the output,
+    there is memory: position ``i`` is where ``i % ring`` is. 0: for all of them. ``every``: the
+    axis's input is only at each ``every``-th place of it, and zeros are between, which is what a
+    stride is to the input gradient; only methods that ask for such a window get one.
     """
 
     axis: Axis
@@ -44,6 +47,14 @@ class Window:
     out: int
     taps: tuple[int, ...]
     aux: tuple[int, ...] = ()
+    x_ring: int = 0
+    out_ring: int = 0
+    every: int = 1
+
+    @property
+    def rings(self) -> bool:
+        """Whether there is not memory for all positions, so that their order is fixed."""
+        return self.x_ring + self.out_ring > 0
 
     @property
     def pointwise(self) -> bool:
@@ -83,6 +94,11 @@ class Correlation:
     epilogue: Epilogue | None = None
     aux: tuple[GroupStrides, ...] = ()
     aux_base: tuple[int, ...] = ()
+
+    @property
+    def rings(self) -> bool:
+        """Whether some axis has memory for a few positions only."""
+        return any(window.rings for window in self.windows)
 
     @property
     def inputs(self) -> int:
@@ -213,6 +229,44 @@ def forward(
         w=(w[0] * outputs, w[0], w[1]),
         epilogue=epilogue,
         aux=tuple(split_groups(strides[:2], outputs) for strides in aux),
+        aux_base=(0,) * len(aux),
+    )
+
+
+def input_grad_whole(
+    spec: ConvSpec,
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+) -> Correlation:
+    """The whole input gradient, over a gradient that has zeros between its positions where there
+    are strides: for methods that skip them (``Window.every``). Arguments as for
+    ``input_grad_phase``.
+    """
+    windows = []
+    for i, axis in enumerate(spec.axes):
+        size = (axis.output - 1) * axis.stride + 1
+        lo = axis.extent - 1 - axis.lo
+        here = Axis(size, axis.kernel, 1, axis.dilation, lo, axis.size + axis.lo - size)
+        steps = w[2 + i] * np.arange(axis.kernel)[:: 1 if spec.flip else -1]
+        others = tuple(strides[2 + i] for strides in aux)
+        taps = tuple(steps.tolist())
+        windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, every=axis.stride))
+    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    return Correlation(
+        dtype=spec.dtype,
+        batch=spec.batch,
+        groups=spec.groups,
+        channels_in=outputs,
+        channels_out=inputs,
+        windows=tuple(windows),
+        x=split_groups(grad[:2], outputs),
+        out=split_groups(out[:2], inputs),
+        w=(w[0] * outputs, w[1], w[0]),
+        epilogue=epilogue,
+        aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
         aux_base=(0,) * len(aux),
     )
 

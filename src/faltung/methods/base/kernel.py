@@ -5,26 +5,47 @@ declared once, in the class of the kernel: the code gets the values by name and 
 by name, so the two cannot disagree about the position of an argument in the block.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
 
 from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.axis import Axis
 from faltung.geometry.errors import FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
 BLOCK = "%arguments"
+# The most runs of items, each with all rows.
+MAX_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RowItems:
+    """Where the items of a step are rows one after the other: the items before ``items[i]`` write
+    the outputs before ``outputs[i]`` along the first axis. Both begin with 0 and end with how many
+    there are. ``parts``: there may be several such runs, of groups or blocks of channels, which
+    begin with these items. ``sample``: items from one sample to the next.
+    """
+
+    outputs: tuple[int, ...]
+    items: tuple[int, ...]
+    sample: int
+    parts: tuple[int, ...] = (0,)
 
 
 class Kernel:
     """Base of all kernels: frozen dataclasses whose fields determine their code.
 
     name: of the code. pointers, numbers: the names of the arguments; ``declared`` adds what depends
-    on the fields.
+    on the fields. one_call: a call does at its beginning what serves all of its items, such as a
+    copy, so that each thread should have one.
     """
 
     name: ClassVar[str] = "kernel"
+    one_call: ClassVar[bool] = False
     pointers: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
 
@@ -51,6 +72,16 @@ class Kernel:
     def body(self, v: Vectors, given: "Arguments") -> None:
         """Write the code for the items from ``%begin`` up to ``%end``."""
         raise NotImplementedError
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        """The items of a step of this kernel by rows of the first of ``axes``, the output's; None
+        where others lie between them.
+        """
+        return None
+
+    def given(self, step: Step) -> dict[str, Argument]:
+        """The arguments of a step of this kernel, by name."""
+        return dict(zip(self.names, step.arguments, strict=True))
 
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""

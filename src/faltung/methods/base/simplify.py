@@ -46,6 +46,8 @@ def over_samples(c: Correlation) -> Correlation | None:
     """
     if c.batch < 2:
         return None
+    if c.rings:  # samples have the same memory, one after the other
+        return None
     kept = [w for w in c.windows if not (w.pointwise and w.axis.size == 1)]
     shift = sum(w.taps[0] for w in c.windows if w.pointwise and w.axis.size == 1)
     aux = tuple(strides[0] for strides in c.aux)
@@ -59,7 +61,7 @@ def over_samples(c: Correlation) -> Correlation | None:
 def _only_present(window: Window) -> Window:
     """Drop taps that only read zeros, along an axis with one output."""
     a = window.axis
-    if a.output > 1 or a.mode != "zeros":
+    if a.output > 1 or a.mode != "zeros" or window.rings:
         return window
     first, stop = a.valid_taps(0)
     if first == stop:
@@ -84,7 +86,7 @@ def _taps_as_channels(c: Correlation) -> Correlation:
     for i, window in reversed([*enumerate(c.windows)]):
         a = window.axis
         apart = a.output == 1 or a.stride >= a.extent
-        if not apart or max(a.lo, a.hi) > 0:
+        if not apart or max(a.lo, a.hi) > 0 or window.rings:
             if a.kernel > 1:
                 break
             continue
@@ -142,6 +144,7 @@ def _a_tap_for_each(window: Window) -> bool:
     """Whether the axis has one input, which each output reads with a different tap."""
     a = window.axis
     alike = a.stride == 1 and a.dilation == 1 and a.mode == "zeros"
+    alike = alike and not window.rings
     return a.size == 1 and a.output > 1 and alike and a.output - 1 <= a.lo <= a.kernel - 1
 
 
@@ -167,7 +170,7 @@ def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | Non
 
 def _merged(c: Correlation, join: bool = True) -> Correlation:
     """Drop axes of one position; with ``join``, merge adjacent pointwise axes."""
-    windows = [w for w in c.windows if not (w.pointwise and w.axis.size == 1)]
+    windows = [w for w in c.windows if w.rings or not (w.pointwise and w.axis.size == 1)]
     merged: list[Window] = []
     for window in windows:
         last = merged[-1] if merged else None
@@ -188,6 +191,8 @@ def _merged(c: Correlation, join: bool = True) -> Correlation:
 
 
 def _adjacent(outer: Window, inner: Window) -> bool:
+    if outer.rings or inner.rings:
+        return False
     n = inner.axis.size
     pairs = ((outer.x, inner.x), (outer.out, inner.out), *zip(outer.aux, inner.aux, strict=True))
     return all(a == b * n for a, b in pairs)

@@ -28,7 +28,14 @@ class Operand:
     offset: int = 0
 
 
-Argument = int | Operand | Table
+@dataclass(frozen=True, slots=True, eq=False)
+class Code:
+    """The address of the compiled function of a recipe."""
+
+    recipe: Recipe
+
+
+Argument = int | Operand | Table | Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,11 @@ class Step:
     barrier: bool = False
 
 
+def recipes(step: Step) -> "list[Recipe]":
+    """What a step runs: its own code, and the functions that this calls."""
+    return [step.recipe, *(word.recipe for word in step.arguments if isinstance(word, Code))]
+
+
 def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
     """The same step over other arrays: the array ``name`` begins where ``names[name]`` points.
 
@@ -86,7 +98,7 @@ def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
 
     moved: list[Argument] = []
     for argument in step.arguments:
-        if isinstance(argument, Operand):
+        if type(argument) is not int and isinstance(argument, Operand):
             base = names.get(argument.name)
             if base is None:
                 known = sorted(names)

@@ -20,7 +20,7 @@ import numpy as np
 
 from faltung.codegen.tile import rows_for
 from faltung.codegen.tile import split as parts_of
-from faltung.machine.costs import FMA_LATENCY_SUMS, PANEL_COPY_CYCLES
+from faltung.machine.costs import FMA_LATENCY_CYCLES, FMA_LATENCY_SUMS, PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offset_columns
 from faltung.methods.base.correlation import Strides, step_kind
@@ -34,7 +34,7 @@ VECTORS = 2
 # Items for each core, about: each has room for a panel.
 CORE_ITEMS = 8
 # Multiply-adds of a unit below which its rows are not divided.
-UNIT_MACS = 1 << 18
+UNIT_MACS = 1 << 16
 # Cycles of a tile beside its sums.
 TILE_CYCLES = 40
 # Products that a table lists.
@@ -70,7 +70,7 @@ def contract(
     if _columns_in_a(p):
         p, arrays = p.swapped(), arrays.swapped()
     lanes = machine.lanes(dtype)
-    vectors = _vectors(p.rows.size, -(-p.columns.size // lanes))
+    vectors = _vectors(p.rows.size, -(-p.columns.size // lanes), machine)
     heights = parts_of(p.rows.size, rows_for(machine, vectors))
     whole = vectors * lanes
     blocks, rest = -(-p.columns.size // whole), p.columns.size % whole
@@ -147,9 +147,22 @@ def _columns_in_a(p: Product) -> bool:
     return columns.size < rows.size
 
 
-def _vectors(rows: int, most: int) -> int:
-    """Vectors of a block: as many as hide the latency of the sums of few rows."""
-    return min(most, max(VECTORS, FMA_LATENCY_SUMS // rows))
+def _vectors(rows: int, most: int, machine: Machine) -> int:
+    """Vectors of a block: as many as hide the latency of the sums of few rows, else two or three,
+    whichever of these takes fewer cycles for ``most`` vectors in all.
+    """
+    usual = min(most, max(VECTORS, FMA_LATENCY_SUMS // rows))
+    if usual != VECTORS:
+        return usual
+    return min((usual, usual + 1), key=lambda vectors: _row_cycles(most, vectors, machine))
+
+
+def _row_cycles(most: int, vectors: int, machine: Machine) -> float:
+    """Cycles of a term and a row, in tiles as high as whole blocks can have."""
+    height, (whole, rest) = rows_for(machine, vectors), divmod(most, vectors)
+    widths = [vectors] * whole + [rest] * (rest > 0)
+    sums = (max(height * w, height + w) / 2 for w in widths)
+    return sum(max(cycles, FMA_LATENCY_CYCLES) for cycles in sums) / height
 
 
 def _panel(p: Product, tiles: int) -> str:

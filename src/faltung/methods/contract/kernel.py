@@ -13,7 +13,7 @@ from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.epilogue import Epilogue, finish, tile_arguments
+from faltung.methods.base.epilogue import Epilogue, finish, finished, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments, part
 
@@ -36,6 +36,7 @@ class ContractKernel(EpilogueKernel):
     """
 
     name = "contract"
+    one_call = True
     pointers = ("a", "b", "panels", "entries", "pairs", "ranges")
     numbers = (
         *("units", "items", "blocks", "range_count", "panel_size"),
@@ -70,15 +71,16 @@ class ContractKernel(EpilogueKernel):
         end, out = finish(v, self.epilogue, self.aux_steps), "%out"
         f = v.function
         for row in acc:
-            for q, total in enumerate(row):
-                lanes = min(v.lanes, columns - q * v.lanes)
-                here, mask = end.moved("channel", q * v.lanes), v.first(lanes)
-                done = here.value(total, "channel", mask)
+            widths = [min(v.lanes, columns - q * v.lanes) for q in range(len(row))]
+            ends = [end.moved("channel", q * v.lanes) for q in range(len(row))]
+            made = finished(zip(ends, row, map(v.first, widths), strict=True), "channel")
+            for q, done in enumerate(made):
+                lanes = widths[q]
                 if self.contiguous:
                     v.store_first(done, v.at(out, q * v.lanes), lanes)
                 else:
                     at = v.at(out, f.mul("%out_channel", q * v.lanes))
-                    v.scatter(done, at, "%out_channel", mask)
+                    v.scatter(done, at, "%out_channel", v.first(lanes))
             out, end = v.at(out, "%out_position"), end.moved("position", 1)
 
     def body(self, v: Vectors, given: Arguments) -> None:

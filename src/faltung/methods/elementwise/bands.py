@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 # Cycles of work in one item: about five microseconds, so that handing out costs little and a few
 # threads get equal shares.
 MAP_ITEM_CYCLES = 12_000
+# The same where nothing is summed, so that it may be changed without changing bits: as few as still
+# hide what an item costs, since what is not in a cache takes several times as long as said here.
+SHORT_ITEM_CYCLES = 4_000
 # The longest sum in one accumulator, in iterations: sums in two levels keep rounding small.
 MAX_ITERATIONS = 1024
 # Vectors of channels in the narrowest block.
@@ -44,20 +47,23 @@ class Cut:
 class Load:
     """What one vector takes. unroll: rows (vectors, in a flat map) that are taken at once.
 
-    row: cycles that a row takes beside its vectors.
+    row: cycles that a row takes beside its vectors. item: cycles of an item.
     """
 
     lanes: int
     unroll: int
     cycles: float
     row: float = MAP_ROW_CYCLES
+    item: int = MAP_ITEM_CYCLES
 
 
 def flat_cut(length: int, load: Load) -> Cut:
     """One long row, as blocks of whole iterations."""
     size = load.lanes * load.unroll
     iterations = up(length, size)
-    each = min(up(iterations, items_for(length / load.lanes * load.cycles)), MAX_ITERATIONS)
+    each = min(
+        up(iterations, items_for(length / load.lanes * load.cycles, load.item)), MAX_ITERATIONS
+    )
     return Cut(1, 1, 1, 1, up(iterations, each or 1), (each or 1) * size)
 
 
@@ -69,7 +75,10 @@ def rows_cut(
         return Cut(0, 1, 0, 1, 1, 1)
     vectors = up(channels, load.lanes)
     row = vectors * load.cycles + load.row
-    wanted, narrowest = items_for(samples * positions * row), up(vectors, MIN_BLOCK_VECTORS)
+    wanted, narrowest = (
+        items_for(samples * positions * row, load.item),
+        up(vectors, MIN_BLOCK_VECTORS),
+    )
     if "sample" in kinds:
         cut = _by_sample(samples, positions, row, load)
     else:
@@ -82,10 +91,10 @@ def rows_cut(
 
 def _by_sample(samples: int, positions: int, row: float, load: Load) -> Cut:
     """By what one sample takes: a sample's bands must not depend on how many samples there are."""
-    cut = _by_rows(positions, items_for(positions * row), load)
+    cut = _by_rows(positions, items_for(positions * row, load.item), load)
     if cut.bands > 1:
         return replace(cut, groups=samples)
-    groups = up(samples, max(1, int(MAP_ITEM_CYCLES / (positions * row))))
+    groups = up(samples, max(1, int(load.item / (positions * row))))
     step = up(samples, groups)
     return replace(cut, groups=up(samples, step), step=step)
 
@@ -97,9 +106,9 @@ def _by_rows(rows: int, wanted: int, load: Load) -> Cut:
     return Cut(1, 1, up(rows, band), band, 1, 1)
 
 
-def items_for(cycles: float) -> int:
-    """How many items so much work is; at least one."""
-    return max(1, round(cycles / MAP_ITEM_CYCLES))
+def items_for(cycles: float, item: int = MAP_ITEM_CYCLES) -> int:
+    """How many items of ``item`` cycles so much work is; at least one."""
+    return max(1, round(cycles / item))
 
 
 def up(a: int, b: int) -> int:

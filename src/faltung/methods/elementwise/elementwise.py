@@ -22,7 +22,14 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Work
-from faltung.methods.elementwise.bands import Cut, Load, flat_cut, rows_cut, up
+from faltung.methods.elementwise.bands import (
+    SHORT_ITEM_CYCLES,
+    Cut,
+    Load,
+    flat_cut,
+    rows_cut,
+    up,
+)
 from faltung.methods.elementwise.kernel import (
     SPREAD,
     ElementwiseKernel,
@@ -280,6 +287,8 @@ def _cut(call: _Call, kernel: ElementwiseKernel, machine: Machine) -> Cut:
     if isinstance(kernel, NarrowKernel):
         # As many rows at once as there are lanes.
         load = Load(lanes, lanes, cycles * call.channels / lanes, row=0)
+    if not call.sums:
+        load = replace(load, item=SHORT_ITEM_CYCLES)
     if call.flat:
         return flat_cut(call.rows * call.channels, load)
     return rows_cut(call.samples, call.positions, call.channels, load, call.kinds)

@@ -6,6 +6,7 @@ and ``narrow``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from faltung.codegen.expr import Formulas, instructions, mixed
 from faltung.codegen.ir import Function
@@ -15,8 +16,10 @@ from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.elementwise.totals import TotalsKernel, call_finish, paired
 
-# Instructions of formulas in one iteration: for registers, and for short compilation.
+# Instructions of formulas in one iteration: for registers, and for short compilation. Several
+# vectors of a long formula, which waits for itself, may have more; but sums keep their order.
 MAX_INSTRUCTIONS = 48
+MAX_LONG = 120
 # Arrays that go by in one iteration: processors follow about sixteen.
 MAX_STREAMS = 16
 # Partial sums of two bands share no cache lines, which are fetched in pairs.
@@ -62,11 +65,8 @@ class ElementwiseKernel(Kernel):
     @property
     def unroll(self) -> int:
         """Vectors in one iteration."""
-        fit = [
-            n
-            for n in (2, 4)
-            if n * self.work <= MAX_INSTRUCTIONS and n * self.streams <= MAX_STREAMS
-        ]
+        most = MAX_INSTRUCTIONS if self.sums else MAX_LONG
+        fit = [n for n in (2, 4) if n * self.work <= most and n * self.streams <= MAX_STREAMS]
         return max(fit, default=1)
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -116,14 +116,16 @@ class Iterations:
         """
         v, kernel = self.v, self.kernel
         read = [{i: self.load(at, lanes) for i, at in place.inputs.items()} for place in places]
-        made: list[list[str]] = []
-        terms: list[list[str]] = []
-        for place, own in zip(places, read, strict=True):
+
+        def values(place: Spot, own: Mapping[int, str]) -> tuple[list[str], list[str]]:
             known = {**self._fixed, **shared, **place.known, **own}
             operands = [known[i] for i in range(len(kernel.kinds))]
             formulas = Formulas(v, operands, place.element)
-            made.append([formulas.value(expr) for expr in kernel.outputs])
-            terms.append([formulas.value(expr) for _, expr in kernel.sums])
+            made = [formulas.value(expr) for expr in kernel.outputs]
+            return made, [formulas.value(expr) for _, expr in kernel.sums]
+
+        parts = [partial(values, place, own) for place, own in zip(places, read, strict=True)]
+        made, terms = zip(*v.function.woven(parts), strict=True)
         for place, values in zip(places, made, strict=True):
             for value, at in zip(values, place.outputs, strict=True):
                 if isinstance(lanes, int):

@@ -10,25 +10,26 @@ no table.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import product
 from math import gcd, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
 # Bytes of weights that stay in the first-level cache from tile to tile.
 WEIGHT_BYTES = 12 << 10
 # Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
 GROUPED_TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
-# Rows with at least so many taps are faster in tiles of six columns than of four, conflicts or not.
-LONG_ROW_TAPS = 7
+# The most taps of a row that load their columns together: for all of them, each column once.
+TOGETHER_TAPS = 3
 # Positions this part of the first-level cache apart map to few of its lines, if it has eight ways.
 CONFLICT_PARTS = 32
-# With at least so many products for each output, a copy costs less than lines that are evicted.
-MIN_PATCH_PRODUCTS = 24
+# With at least so many taps, a copy costs less than lines that are evicted.
+MIN_PATCH_TAPS = 32
 # Parts of the first- and the second-level cache that a patch may fill.
 L1_PATCH_PART, L2_PATCH_PART = 5 / 8, 1 / 4
 # The fewest items that there should be, so that many threads have work.
@@ -69,7 +70,7 @@ def pair_taps(axis: Axis) -> int:
     return axis.stride // gcd(axis.stride, axis.dilation)
 
 
-def _rows_share_input(c: Correlation) -> bool:
+def rows_share_input(c: Correlation) -> bool:
     """Whether pairs of rows read rows of the input in common."""
     if len(c.windows) < 2 or c.windows[-2].axis.output < 2:
         return False
@@ -81,6 +82,28 @@ def _pair_count(axis: Axis) -> int:
     distance = pair_distance(axis)
     whole, rest = divmod(axis.output, 2 * distance)
     return whole * distance + min(rest, distance)
+
+
+def across_of(window: Window) -> tuple[tuple[int, int], ...] | None:
+    """The rows of the input that a pair of rows of an axis reads where none lies in the padding:
+    which tap of the first row reads it, and which of the second, -1 for none. None where they are
+    not those of the first alone, then those of both, then those of the second.
+    """
+    axis = window.axis
+    taps: dict[int, list[int]] = {}
+    for row, begin in enumerate((0, pair_distance(axis) * axis.stride)):
+        for k in range(axis.kernel):
+            place, rest = divmod(begin + k * axis.dilation - axis.lo, window.every)
+            if not rest:
+                taps.setdefault(place, [-1, -1])[row] = k
+    found = tuple((a, b) for _, (a, b) in sorted(taps.items()))
+    kinds = [2 if a < 0 else int(b >= 0) for a, b in found]
+    return found if kinds == sorted(kinds) else None
+
+
+def has_lonely(axis: Axis) -> bool:
+    """Whether some output is its own pair."""
+    return 2 * _pair_count(axis) != axis.output
 
 
 @cache
@@ -188,10 +211,17 @@ class Tile:
     blocks: int = 1
 
 
-def runs_of(axis: Axis, tile: Tile) -> list[Run]:
-    """The tiles along the last axis."""
+def runs_of(axis: Axis, tile: Tile, every: int = 1) -> list[Run]:
+    """The tiles along the last axis; ``every``: as in ``Window``."""
     axis = axis.with_padding if tile.zeros else axis
-    return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
+    sizes = [
+        (n * every, count) for n, count in split(-(-axis.output // every), tile.columns // every)
+    ]
+    cut = sum(n * count for n, count in sizes) - axis.output
+    if cut:
+        n, count = sizes.pop()
+        sizes += [(n, count - 1), (n - cut, 1)]
+    return tiles_of(axis, sizes, tile.unrolled, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +264,18 @@ class Blocks:
         """Elements between neighbouring positions of the last axis, where tiles read them."""
         return self.c.windows[-1].x if tile.patch is None else self.inputs
 
+    @property
+    def _depthwise(self) -> bool:
+        return self.c.channels_in == 1 == self.c.channels_out
+
+    def together(self, tile: Tile) -> int:
+        """How many taps of a row load their columns together."""
+        registers = self.machine.registers - 1 - (not self.machine.fma)
+        if not self._depthwise or not tile.unrolled:
+            return 1
+        free = (registers - 1) // tile.rows - tile.columns
+        return max(1, min(TOGETHER_TAPS, self.axis.kernel, free))
+
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
         *outer, last = self.c.windows
@@ -244,9 +286,11 @@ class Blocks:
         """The cheapest tile whose taps fit the code; else one with a patch, or its taps in a
         table.
         """
-        c, fitting = self.c, self._fitting(self._shapes())
-        heavy = c.taps * c.channels_in >= MIN_PATCH_PRODUCTS and _rows_share_input(c)
-        if not fitting or (self._set_conflicts and heavy):
+        c, every = self.c, self.c.windows[-1].every
+        fitting = self._fitting([tile for tile in self._shapes() if tile.columns >= every])
+        heavy = c.taps >= MIN_PATCH_TAPS and rows_share_input(c)
+        upsampled = any(w.every > 1 for w in c.windows)
+        if not upsampled and (not fitting or (self._set_conflicts and heavy)):
             staged = self._staged()
             if staged is not None:
                 return staged
@@ -267,17 +311,19 @@ class Blocks:
             outer = outer // across.output * -(-across.output // 2)
             alone = tap_rows * min(1.0, pair_taps(across) / across.kernel)
             both = tap_rows - alone
-        made = 0.0
+        made, together = 0.0, self.together(tile)
         for positions, count in split(axis.output, tile.columns):
+            places = product(range(positions), range(together))
+            columns = len({p * axis.stride + k * axis.dilation for p, k in places}) / together
 
-            def row(rows: int, n: int = positions) -> float:
+            def row(rows: int, n: int = positions, columns: float = columns) -> float:
                 products = rows * n / 2
-                reads = (rows + n) / 2 + (n / 4 if shuffled else 0)
+                reads = (rows + columns) / 2 + (n / 4 if shuffled else 0)
                 # A few sums have to wait for each other, though the next tile begins meanwhile.
                 longest = max(products, reads, costs.OVERLAPPED_LATENCY_CYCLES)
                 return taps * c.channels_in * longest + TAP_ROW_CYCLES
 
-            sums = both * row(2) + tile.rows * alone * row(1)
+            sums = (both * row(2) + tile.rows * alone * row(1)) / prod(w.every for w in c.windows)
             made += count * (sums + GROUPED_TILE_CYCLES + OUTPUT_CYCLES * tile.rows * positions)
         copied = 0.0 if tile.patch is None else tile.patch.cycles * c.outputs
         return outer * made + copied
@@ -290,15 +336,16 @@ class Blocks:
 
     def _shapes(self, *, staged: bool = False) -> list[Tile]:
         most = budget(self.machine)
-        if not _rows_share_input(self.c):
+        if not rows_share_input(self.c):
             return [Tile(1, n, True) for n in (most, most // 2)]
-        # Four columns need fewer lines of the cache than six, which only long rows of taps make up
-        # for.
-        depthwise = self.c.channels_in == 1 == self.c.channels_out
-        few = self.axis.stride > 1 or not depthwise or self._set_conflicts
-        wide = staged or not few or self.axis.kernel >= LONG_ROW_TAPS
-        widest = most // 2 if wide else most // 3
-        return [Tile(2, n, True) for n in (widest, most // 3, most // 6)]
+        # As many columns as leave registers for the weights of three taps, which then load each
+        # column once, or without that for six columns; with a patch every load is a cheap one.
+        widest = self.machine.registers // 2 - TOGETHER_TAPS - 1
+        if staged:
+            widest = most // 2
+        elif not self._depthwise or self.axis.kernel < 2:
+            widest = most // 3
+        return [Tile(2, n, True) for n in sorted({widest, most // 3, most // 6}, reverse=True)]
 
     def _fitting(self, shapes: Sequence[Tile]) -> list[Tile]:
         """Those whose products fit the code; without padding there is always one."""
@@ -313,7 +360,7 @@ class Blocks:
         products = self.axis.kernel * (1 if self.count == 1 else self.c.channels_in)
         if products * tile.columns > most:
             return False
-        kinds = kinds_of(runs_of(self.axis, tile))
+        kinds = kinds_of(runs_of(self.axis, tile, self.c.windows[-1].every))
         copies = 4 if tile.rows == 2 else 1
         return sum(kind.positions for kind in kinds) * products * copies <= most
 

@@ -25,12 +25,21 @@ from faltung.methods.base.tiles import Run, kinds_of, segments
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import stage_blocks
 from faltung.methods.copies.weights import weight_blocks
-from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs_of
-from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
+from faltung.methods.grouped import planes
+from faltung.methods.grouped.choice import (
+    Blocks,
+    Tile,
+    across_of,
+    groups_per_vector,
+    has_lonely,
+    runs_of,
+)
+from faltung.methods.grouped.kernel import GroupedKernel
+from faltung.methods.grouped.lanes import lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
 # The most blocks of channels in one item that reads its input in place.
-BLOCKS_PER_ITEM = 16
+BLOCKS_PER_ITEM = 32
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -75,7 +84,20 @@ class Depthwise(Grouped):
     def why_not(self, c: Correlation, machine: Machine) -> str | None:
         if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
             return "not one channel in and one out for each group"
-        return None if groups_per_vector(c, machine) else "channels are not contiguous"
+        return None if groups_per_vector(c, machine) else planes.why_not(c, machine)
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        if self.why_not(c, machine) is None and not groups_per_vector(c, machine):
+            return planes.cycles(c, machine)
+        return super().cost(c, machine)
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        if groups_per_vector(c, machine):
+            super().plan(c, machine, work, arrays, barrier)
+        else:
+            planes.plan(c, machine, work, arrays, barrier)
 
 
 def _copies(b: Blocks) -> bool:
@@ -103,10 +125,11 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
         b = replace(b, c=c)
     tile = b.choose()
     last, patch = c.windows[-1], tile.patch
-    runs = runs_of(last.axis, tile)
+    runs = runs_of(last.axis, tile, last.every)
     kernel, tables = _kernel(b, tile, runs), _tables(b, tile, runs)
     rows, along = tables["rows"], tables["runs"]
-    item_blocks = min(BLOCKS_PER_ITEM, b.weights_that_fit)
+    items = -(-c.groups // min(BLOCKS_PER_ITEM, b.weights_that_fit))
+    item_blocks = -(-c.groups // items)
     patched: dict[str, int] = {}
     if patch is not None:
         rows, along, item_blocks = tables["patches"], tables["segments"], tile.blocks
@@ -154,6 +177,12 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         lanes=lanes_of(b.count, c.channels_in, c.channels_out),
         pitch=last.axis.stride * b.position(tile),
         taps=last.axis.kernel if tile.unrolled else 1,
+        together=b.together(tile),
+        steps=(last.axis.stride, last.axis.dilation),
+        every=last.every,
+        phase=-last.axis.lo % last.every,
+        across=_across(b, tile),
+        lonely=tile.rows > 1 and has_lonely(c.windows[-2].axis),
         kinds=kinds_of(runs),
         contiguous=along[0] == 1,
         channels_outer=patch is None and weights > b.machine.l2 // 4,
@@ -162,6 +191,15 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
         patch_blocks=tile.blocks,
     )
+
+
+def _across(b: Blocks, tile: Tile) -> tuple[tuple[int, int], ...] | None:
+    """What ``GroupedKernel.across`` is: for two rows of an image, with one input channel a group.
+    Groups of several channels do so much for a row of taps that a loop costs nothing.
+    """
+    if tile.rows != 2 or len(b.c.windows) != 2 or b.c.channels_in > 1 or not tile.unrolled:
+        return None
+    return across_of(b.c.windows[0])
 
 
 def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:

@@ -11,29 +11,24 @@ patch: their inputs are first copied into memory of the item's own, block after 
 positions contiguous.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import parameters
-from faltung.codegen.tile import Accumulators, accumulate
+from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.geometry.axis import Axis
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
+from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
+from faltung.methods.grouped.choice import pair_distance
+from faltung.methods.grouped.columns import COPY, ENTRY, PATCH, RANGE, ROW, RUN, SEGMENT, whole
+from faltung.methods.grouped.lanes import load_column
+from faltung.methods.grouped.patch_kernel import COPIED, write_copy
 
-# Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
-# the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
-# both, of the second alone); an entry (input, weights of the first row, of the second); a run of
-# tiles (kind, tiles, input) and places as a row. Of patches: the rows of one (first copy, copies,
-# first row, rows), a copy (input, place in the patch), a segment (input, zeros before, positions,
-# zeros behind, first run, runs).
-ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
-PATCH, COPY, SEGMENT = 4, 2, 6
-# What copies one row of a patch.
-COPIED = parameters(["x", "to"], ["before", "loaded", "behind", "x_position", "x_block", "patch"])
 # The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
 
@@ -42,10 +37,13 @@ CHANNELS_PER_ITERATION = 8
 class GroupedKernel(EpilogueKernel):
     """``rows``: outputs of a tile across; ``lanes``: for each input channel of a group the place
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
-    neighbouring positions; ``taps``: how many of a row are in the code; ``contiguous``: output
-    channels are; ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``:
-    the loop over blocks of channels lies outside that over rows. ``patch_elements``: of the patch
-    that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
+    neighbouring positions; ``taps``: how many of a row are in the code, of which ``together`` load
+    each column once; ``steps``: stride and dilation of the last axis; ``every``: as in ``Window``;
+    a tile begins ``phase`` places behind an element. ``across``: as ``across_of``, None where only
+    loops over tables will do; ``lonely``: some row is its own pair; ``contiguous``: output channels
+    are; ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``: the loop
+    over blocks of channels lies outside that over rows. ``patch_elements``: of the patch that an
+    item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
 
     name = "grouped"
@@ -64,6 +62,12 @@ class GroupedKernel(EpilogueKernel):
     lanes: tuple[tuple[int, ...], ...]
     pitch: int
     taps: int
+    together: int
+    steps: tuple[int, int]
+    every: int
+    phase: int
+    across: tuple[tuple[int, int], ...] | None
+    lonely: bool
     kinds: tuple[Kind, ...]
     contiguous: bool
     channels_outer: bool
@@ -105,12 +109,40 @@ class GroupedKernel(EpilogueKernel):
         further = ("x_position", "patch_block")
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        count, rows = given["row_items"], axes[0].output
+        # Both rows of a pair belong together, and so do pairs that lie among each other.
+        apart = pair_distance(axes[0]) if self.rows > 1 else 1
+        patches = given.get("patches")
+        if len(axes) != 2 or (patches is not None and apart > 1):
+            return None
+        if patches is None:
+            firsts = list(range(0, rows, self.rows * apart))
+            numbers = [i * apart for i in range(len(firsts))]
+        else:
+            firsts = (self.rows * patches[:, 2]).tolist()
+            numbers = list(range(len(firsts)))
+        last = 1 if patches is not None else min(rows - firsts[-1], apart)
+        if count != numbers[-1] + last:
+            return None  # rows of another axis
+        each, blocks = given["last_items"], given["block_items"]
+        sample, parts = count * each * blocks, (0,)
+        if not self.channels_outer or self.patch_elements:
+            each *= blocks
+        elif blocks > MAX_PARTS:
+            return None
+        else:
+            parts = tuple(i * count * each for i in range(blocks))
+        items = tuple(number * each for number in (*numbers, count))
+        return RowItems((*firsts, rows), items, sample, parts)
+
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
             _tiles(code, self, kind, f"tiles{number}")
         if self.patch_elements:
             for blocks in {1, self.patch_blocks}:
-                _copy(code, self, blocks)
+                write_copy(code, self.inputs, blocks)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, patch = v.function, ""
@@ -232,32 +264,6 @@ class _Item:
             f.choose(less, one_by_one, partial(call, blocks, ends))
 
 
-def _copy(code: Functions, kernel: GroupedKernel, blocks: int) -> None:
-    """The function that copies one row of a patch for ``blocks`` blocks, with its zeros."""
-    v = code.open(f"copy{blocks}", COPIED)
-    f = v.function
-    to_block = [f.mul("%patch", b) if b else "0" for b in range(blocks)]
-    x_block = [f.mul("%x_block", b) if b else "0" for b in range(blocks)]
-    vectors = [
-        (b, first, min(v.lanes, kernel.inputs - first))
-        for b in range(blocks)
-        for first in range(0, kernel.inputs, v.lanes)
-    ]
-    to = "%to"
-    for name in ("before", "loaded", "behind"):
-        moving = [(to, str(kernel.inputs)), ("%x", "%x_position")][: 1 + (name == "loaded")]
-        with v.walk(0, f"%{name}", moving) as position:
-            to, *x = position.values
-            values = [
-                v.load_exact(v.at(v.at(at, x_block[b]), i), count)
-                for at in x
-                for b, i, count in vectors
-            ] or [v.zero] * len(vectors)
-            for (b, first, count), value in zip(vectors, values, strict=True):
-                v.store_exact(value, v.at(v.at(to, to_block[b]), first), count)
-        to = position.results[0]
-
-
 # Tiles --------------------------------------------------------------------------------------------
 
 
@@ -266,19 +272,73 @@ def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> Non
     v = code.open(name, kernel.tile_arguments)
     f = v.function
     places = [f"{name}_{r}" for name in kernel.outputs for r in range(kernel.rows)]
-    onward = [str(kind.positions * kernel.pitch)]
+    onward = [str(kind.positions // kernel.every * kernel.pitch)]
     across = ["%x_block", "%w_block", str(kernel.width)]
     for name in kernel.outputs:
         onward += [f.mul(f"%{name}_position", kind.positions)] * kernel.rows
         across += [f"%{name}_block"] * kernel.rows
     begin = [f"%{at}" for at in ("x", *places)]
-    with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
-        x, *rest = tile.values
-        moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
-        with v.walk(0, "%blocks", moving, runs=True) as block:
-            x_now, w, bias, *at = block.values
-            acc = _sums(v, kernel, kind, x_now, w)
-            _finish(v, kernel, acc, bias, at)
+
+    def run(summed: Callable[[str, str], Accumulators]) -> None:
+        with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
+            x, *rest = tile.values
+            moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
+            with v.walk(0, "%blocks", moving, runs=True) as block:
+                x_now, w, bias, *at = block.values
+                _finish(v, kernel, summed(x_now, w), bias, at)
+
+    looped = partial(run, partial(_sums, v, kernel, kind))
+    if kernel.across is None or not _is_short(v, kernel, kind):
+        looped()
+        return
+    rows = kernel.across
+
+    def straight() -> None:
+        entries = f.at("%entries", f.mul(f.word("%ranges", 0), ENTRY), "i64")
+        starts = [f.word(entries, ENTRY * i) for i in range(len(rows))]
+        # The second row's weights begin where the first row's do. If LLVM knew that, it would keep
+        # those of one row for the other, in more registers than there are.
+        number, tap = next((i, tap) for i, (_, tap) in enumerate(rows) if tap >= 0)
+        second = f.sub(f.word(entries, ENTRY * number + 2), tap * _row_weights(v, kernel))
+        run(partial(_straight, v, kernel, kind, starts, second))
+
+    f.choose(whole(f, "%ranges", "%last", rows), straight, looped)
+
+
+def _row_weights(v: Vectors, kernel: GroupedKernel) -> int:
+    """Elements of the weights of a row of taps of a block."""
+    return kernel.taps * len(kernel.lanes) * v.lanes
+
+
+def _is_short(v: Vectors, kernel: GroupedKernel, kind: Kind) -> bool:
+    """Whether the code has room for all taps of a tile: half as much for each tile of an edge."""
+    assert kernel.across is not None
+    across = sum(tap >= 0 for both in kernel.across for tap in both)
+    products = kind.positions * across * kernel.taps // kernel.every
+    return products * (2 if any(kind.outside) else 1) <= unrolled(v.machine)
+
+
+def _straight(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    starts: Sequence[str],
+    second: str,
+    x: str,
+    w: str,
+) -> Accumulators:
+    """The sums of a tile none of whose rows lies in the padding, without loops and tables.
+
+    ``starts``: of each row of the input; ``second``: of the weights of the second row.
+    """
+    assert kernel.across is not None
+    acc = [[v.zero] * kind.positions for _ in range(kernel.rows)]
+    size, bases = _row_weights(v, kernel), (w, v.at(w, second))
+    for start, both in zip(starts, kernel.across, strict=True):
+        read = [(r, k) for r, k in enumerate(both) if k >= 0]
+        weights = [v.at(bases[r], k * size) for r, k in read]
+        _row(v, kernel, kind, v.at(x, start), weights, [acc[r] for r, _ in read])
+    return acc
 
 
 def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accumulators:
@@ -298,9 +358,7 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
             # of a row for the taps that follow, in more registers than there are.
             start = v.at(x, f.word(entry, 0))
             acc = [tap.values[i * size : (i + 1) * size] for i in range(kernel.rows)]
-            for k in range(kernel.taps):
-                _tap(v, kernel, kind, k, start, weights, [acc[r] for r in rows])
-                start = v.at(start, "%tap")
+            _row(v, kernel, kind, start, weights, [acc[r] for r in rows])
             tap.carry([value for row in acc for value in row])
         return stop, tap.results
 
@@ -310,7 +368,65 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         for i, rows in enumerate([(0,), (0, 1), (1,)] if kernel.rows > 1 else [(0,)]):
             at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
         taps.carry(values)
-    return [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+    acc = [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+    if kernel.lonely:  # summed once, stored twice
+        first, second = (f"%{kernel.outputs[0]}_{r}" for r in range(2))
+        alone = f.value(f"icmp eq ptr {first}, {second}")
+        acc[1] = [
+            f.value(f"select i1 {alone}, {v.type} {a}, {v.type} {b}")
+            for a, b in zip(*acc, strict=True)
+        ]
+    return acc
+
+
+def _row(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    start: str,
+    weights: Sequence[str],
+    rows: Sequence[list[str]],
+) -> None:
+    """All taps of a row."""
+    for first in range(0, kernel.taps, kernel.together):
+        some = range(first, min(first + kernel.together, kernel.taps))
+        _taps(v, kernel, kind, some, start, weights, rows)
+        for _ in some if kernel.every == 1 else ():
+            start = v.at(start, "%tap")
+
+
+def _taps(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    taps: Sequence[int],
+    x: str,
+    weights: Sequence[str],
+    rows: Sequence[list[str]],
+) -> None:
+    """Some taps of a row for all positions of a tile; ``x``: where the first of them begins;
+    ``rows``: the sums, in place.
+
+    Of several, each column of the input is loaded once: columns ascend, so each sum still takes its
+    taps in order.
+    """
+    if len(taps) == 1 and kernel.every == 1:
+        _tap(v, kernel, kind, taps[0], x, weights, rows)
+        return
+    stride, dilation = kernel.steps
+    readers: dict[int, list[tuple[int, int]]] = {}
+    for k in taps:
+        begin = kernel.phase if kernel.every > 1 else -taps[0] * dilation
+        for p in range(kind.positions):
+            if p not in kind.outside[k]:
+                column = (p * stride + k * dilation + begin) // kernel.every
+                readers.setdefault(column, []).append((k, p))
+    vectors = {k: [v.load(v.at(w, k * v.lanes)) for w in weights] for k in taps}
+    for column in sorted(readers):
+        read = load_column(v, kernel.lanes, v.at(x, column * (kernel.pitch // stride)), 0)
+        for k, p in readers[column]:
+            for row, vector in zip(rows, vectors[k], strict=True):
+                row[p] = v.multiply_add(read, vector, row[p])
 
 
 def _tap(
@@ -372,56 +488,18 @@ def _finish(
     """
     count, aux = kernel.width, len(kernel.aux_steps)
     mask, added = v.first(count), v.load(bias, v.first(count))
-    done = []
-    for r, row in enumerate(acc):
-        arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
-        end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-        for p, value in enumerate(row):
-            here = end.moved("position", p)
-            done.append((r, p, here.value(v.add(value, added), "channel", mask)))
-    for r, p, value in done:
+
+    def sums() -> Iterator[tuple[Finish, str, str | None]]:
+        for r, row in enumerate(acc):
+            arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
+            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+            for p, value in enumerate(row):
+                yield end.moved("position", p), v.add(value, added), mask
+
+    places = [(r, p) for r, row in enumerate(acc) for p in range(len(row))]
+    for (r, p), value in zip(places, [*finished(sums(), "channel")], strict=True):
         out = v.at(at[r], v.function.mul("%out_position", p)) if p else at[r]
         if kernel.contiguous:
             v.store_first(value, out, count)
         else:
             v.scatter(value, out, "%out_channel", mask)
-
-
-# Lanes --------------------------------------------------------------------------------------------
-
-
-def lanes_of(groups: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], ...]:
-    """For each input channel of a group the place that each lane reads in a block of ``groups``."""
-    return tuple(
-        tuple(g * inputs + ci for g in range(groups) for _ in range(outputs))
-        for ci in range(inputs)
-    )
-
-
-def load_column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: int) -> str:
-    """The inputs of all lanes at one position: input channel ``number`` of each lane's group.
-
-    ``every``: the places that lanes read, for each input channel.
-    """
-    lanes = every[number]
-    if len(set(lanes)) == 1:
-        return v.broadcast(v.at(at, lanes[0]))
-    inputs = max(map(max, every)) + 1
-    if inputs < v.lanes and not inputs & (inputs - 1):
-        return _shuffled(v, v.short(inputs), v.load_short(at, inputs), "poison", lanes)
-    low = v.load(at, v.first(inputs))
-    if lanes == tuple(range(len(lanes))):
-        return low
-    if inputs <= v.lanes:
-        return _shuffled(v, v.type, low, "poison", lanes)
-    high = v.load(v.at(at, v.lanes), v.first(inputs - v.lanes))
-    return _shuffled(v, v.type, low, high, lanes)
-
-
-def _shuffled(v: Vectors, kind: str, low: str, high: str, lanes: tuple[int, ...]) -> str:
-    # Lanes that are not there repeat the last.
-    full = lanes + lanes[-1:] * (v.lanes - len(lanes))
-    numbers = ", ".join(f"i32 {lane}" for lane in full)
-    return v.function.value(
-        f"shufflevector {kind} {low}, {kind} {high}, <{v.lanes} x i32> <{numbers}>"
-    )

@@ -13,7 +13,7 @@ import numpy as np
 
 from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import interior, pitches, sources_at, sums
+from faltung.methods.base.addresses import interior, pitches, ring, sources_at, sums
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.step import Table, table
 from faltung.methods.base.tiles import Run, kinds_of
@@ -63,7 +63,9 @@ def tables_of(windows: Sequence[Window], tile: Tile, position: int, tap: int) ->
     counts = pitches([len(kinds) for kinds in patterns])
     rows = []
     for (w, pairs), (begins, numbers, _), count in zip(along, found, counts, strict=True):
-        outs = np.kron([[w.out, *w.aux]], np.array(pairs))
+        at = np.array(pairs)
+        others = [at * step for step in w.aux]
+        outs = np.column_stack([ring(at, w.out_ring) * w.out, *others])
         rows.append(np.column_stack([begins, numbers * count, outs]))
     made = sums(rows, 4 + 2 * aux)
     ranges, entries, first = _ranges(outer, patterns, tile.rows, inner, weights)
@@ -75,10 +77,13 @@ def _patterns(
     window: Window, pairs: Pairs, padded: bool
 ) -> tuple[Table, Table, list[tuple[Taps, Taps]]]:
     """For each pair where it begins and the number of its pattern; and the patterns."""
-    axis, inside = window.axis, interior(window.axis)
+    axis, size = window.axis, 0 if padded else window.x_ring
+    inside = range(0) if size else interior(axis)
     # Pairs whose taps all lie in the array are alike where they are equally far apart.
     alike = [
-        (inside.start, inside.start + b - a) if a in inside and b in inside else (a, b)
+        (first := inside.start + (a - inside.start) % window.every, first + b - a)
+        if a in inside and b in inside
+        else (a, b)
         for a, b in pairs
     ]
     found = {
@@ -87,7 +92,8 @@ def _patterns(
     }
     kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
-    begins = (firsts * axis.stride - (0 if padded else axis.lo)) * window.x
+    places = (firsts * axis.stride - (0 if padded else axis.lo)) // window.every
+    begins = ring(places, size) * window.x
     return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
@@ -97,8 +103,11 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     places = (output - first) * axis.stride + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
-    offsets = (places if padded else read - begin) * window.x
-    return tuple((k, int(offsets[k])) for k in np.flatnonzero(read >= 0).tolist())
+    size, every = window.x_ring, window.every
+    there = ring(read // every, size) - ring(begin // every, size)
+    offsets = (places if padded else there) * window.x
+    found = (read >= 0) & (read % every == 0)
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(found).tolist())
 
 
 def _ranges(
@@ -121,6 +130,8 @@ def _ranges(
     along = table([(x, i * weights, i * weights) for i, x in enumerate(inner)], 3)
     done = 0
     for outer, (one, two) in itertools.product(itertools.product(*leading), patterns[-1]):
+        if rows > 1 and one == two:
+            two = ()  # its own pair
         shared = _shared(one, two) if rows > 1 else 0
         alone = len(one) - shared
         made = [(x, k, two[i - alone][0] if i >= alone else k) for i, (k, x) in enumerate(one)]
@@ -195,7 +206,7 @@ def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, int]:
     outputs = np.unique(pairs)[:, None] * axis.stride
     used = np.unique(outputs + np.arange(axis.kernel, dtype=np.int64) * axis.dilation)
     read = sources_at(axis, used - axis.lo)
-    both = np.stack([read * window.x, (used - first) * pitch], axis=1)
+    both = np.stack([ring(read, window.x_ring) * window.x, (used - first) * pitch], axis=1)
     return both[read >= 0], first * pitch
 
 

@@ -32,7 +32,7 @@ from faltung.methods.base.step import Arrays, Step, Table, Work
 from faltung.methods.base.tiles import Run
 from faltung.methods.grouped import weight_grad_planes as planes
 from faltung.methods.grouped.choice import groups_per_vector
-from faltung.methods.grouped.kernel import lanes_of
+from faltung.methods.grouped.lanes import lanes_of
 from faltung.methods.grouped.weight_grad_kernel import GroupedWeightGradKernel, RowLayout
 from faltung.methods.grouped.weight_grad_tables import (
     TAP_TILE_ROW_CYCLES,

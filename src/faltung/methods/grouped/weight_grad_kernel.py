@@ -15,7 +15,7 @@ from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
-from faltung.methods.grouped.kernel import load_column
+from faltung.methods.grouped.lanes import every_second, lane_order, load_column
 
 # Columns of the tables: rows of a band (first pass, passes); a pass (first copy and copies of rows
 # of the input, of the gradient, first call, calls); a copy (from, to); a call (function, first
@@ -235,7 +235,7 @@ def _sums(code: Functions, kernel: GroupedWeightGradKernel, taps: TapTile, name:
             moving = [(v.at(x, f.word(run, 1)), step) for x in xs]
             moving.append((v.at(g, f.word(run, 2)), kind.positions * kernel.g.pitch))
             tile = (
-                partial(_lanes_are_positions, v, taps, kind)
+                partial(_lanes_are_positions, v, kernel.stride, taps, kind)
                 if isinstance(kind, Masked)
                 else partial(_lanes_are_channels, v, kernel, taps, kind)
             )
@@ -285,9 +285,11 @@ def _lanes_are_channels(
 
 
 def _lanes_are_positions(
-    v: Vectors, taps: TapTile, tile: Masked, acc: Accumulators, _index: str, *rows: str
+    v: Vectors, stride: int, taps: TapTile, tile: Masked, acc: Accumulators, _index: str, *rows: str
 ) -> Accumulators:
-    """The same: a lane outside a mask is zero in both arrays, whatever lies there."""
+    """The same: a lane outside a mask is zero in both arrays, whatever lies there. With a stride of
+    two, lanes of both are in the order of ``lane_order``.
+    """
     (*xs, g), made = rows, list(acc[0])
     for p in range(tile.positions):
         grads: dict[tuple[bool, ...] | None, str] = {}
@@ -297,8 +299,11 @@ def _lanes_are_positions(
             mask = None if lanes is None else v.mask(lanes)
             if lanes not in grads:
                 grads[lanes] = v.load(v.at(g, p * v.lanes), mask)
+                if stride == 2:
+                    grads[lanes] = v.shuffle(grads[lanes], grads[lanes], lane_order(v))
             for r, x in enumerate(xs):
                 here = (r * len(taps.offsets) + k) * taps.accumulators + p % taps.accumulators
-                read = v.load(v.at(x, p * v.lanes + offset), mask)
+                at = v.at(x, p * v.lanes * stride + offset)
+                read = v.load(at, mask) if stride == 1 else every_second(v, at, lanes)
                 made[here] = v.multiply_add(read, grads[lanes], made[here])
     return [made]

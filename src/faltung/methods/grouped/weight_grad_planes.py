@@ -6,8 +6,9 @@ What it is.  The sums of ``weight_grad``, each in all lanes of a vector: a lane 
   that no tap is multiplied with what it does not read. Finally bands are added in order, and then
   the lanes of every sum, transposed in registers for as many taps as there are lanes.
 When it applies.  One channel in and one out for each group, positions contiguous in both arrays, a
-  stride of 1 along the last axis.
-What it costs.  A load for each multiply-add, and half a vector at the end of each row.
+  stride of 1 or 2 along the last axis.
+What it costs.  A load for each multiply-add, and half a vector at the end of each row; with a
+  stride of 2 two loads and a shuffle.
 """
 
 from collections.abc import Iterator
@@ -52,16 +53,17 @@ Run = tuple[Masked, int, int]
 def fits(c: Correlation) -> bool:
     last = c.windows[-1]
     single = c.channels_in == 1 == c.channels_out
-    return single and last.x == 1 == last.out and last.axis.stride == 1
+    return single and last.x == 1 == last.out and last.axis.stride <= 2
 
 
 def cycles(c: Correlation, machine: Machine) -> float:
     """The price of ``plan``."""
     shape, lanes, made = _shape_of(c, machine), machine.lanes(c.dtype), 0.0
+    stride = c.windows[-1].axis.stride
     for (_, taps), runs in zip(shape.taps, _tiles(c, machine, shape), strict=True):
         for tile, _, count in runs:
             whole = sum(mask is None for mask in tile.masks)
-            reads = tile.positions * (whole + 1 / shape.rows)
+            reads = tile.positions * (whole * (1 if stride == 1 else 2.5) + 1 / shape.rows)
             masked = sum(1 for mask in tile.masks if mask and any(mask))
             reads += costs.MASKED_LOAD_CYCLES * 2 * masked
             waits = costs.FMA_LATENCY_CYCLES * tile.positions / shape.accumulators
@@ -142,7 +144,7 @@ def plan(
         tap_tiles=every,
         taps=last.axis.kernel,
         runs=sum(map(len, found)),
-        stride=1,
+        stride=last.axis.stride,
         x=RowLayout(1, lanes, False),
         g=RowLayout(1, lanes, False),
     )

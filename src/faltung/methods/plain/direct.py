@@ -12,6 +12,7 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -29,11 +30,20 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue import Finish, finish
+from faltung.methods.base.epilogue import Finish, finish, finished, walked
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
-from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
+from faltung.methods.base.tiles import (
+    MAX_ROW_SEGMENTS,
+    MAX_SEGMENT_TILES,
+    Kind,
+    Run,
+    kinds_of,
+    taps_of,
+    tiles_of,
+)
+from faltung.methods.plain.blocked import BlockedSums, panel_of
 from faltung.methods.plain.inside import inside
 from faltung.methods.plain.tiled import (
     TiledKernel,
@@ -44,6 +54,15 @@ from faltung.methods.plain.tiled import (
 
 # Products in the code of the innermost loops, where an iteration takes several channels.
 UNROLLED_PRODUCTS = 200
+# Long sums go over panels of weights that take this part of the first-level cache: where there are
+# so many panels, and so many tiles for each. A panel has a multiple of so many input channels.
+PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
+# Blocks of three vectors read more weights for a position than blocks of two: they have to win by
+# something.
+MAX_THREE_PRICE = 0.97
+# More than so many vectors of outputs at one position add as fast as weights come from a cache that
+# cores share.
+MIN_ROW_VECTORS = 4
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -114,9 +133,7 @@ class DirectKernel(TiledKernel):
                 onward = v.at(next_tile, f.mul(ci.index, len(acc)))
                 for i in range(-(-count * len(acc) // line)):
                     f.prefetch(v.at(onward, i * line))
-            if self.prefetch_weights:
-                for i in range(-(-count * block // line)):
-                    f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
+            self.fetch_weights(v, ci.index, w)
             for _ in range(count):
                 sums = broadcast_product(v, sums, x, [p * self.pitch for p in present], w)
                 x, w = v.at(x, 1 if self.x_contiguous else "%x_channel"), v.at(w, block)
@@ -126,26 +143,39 @@ class DirectKernel(TiledKernel):
             made[p] = row
         return made
 
+    def fetch_weights(self, v: Vectors, index: str, w: str) -> None:
+        """Weights of later iterations, in the one from input channel ``index`` on."""
+        if not self.prefetch_weights:
+            return
+        f, block, line = v.function, self.vectors * v.lanes, costs.LINE_BYTES // v.bytes
+        for i in range(-(-self.channels_per_iteration * block // line)):
+            f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
+
     def _store(self, v: Vectors, acc: Accumulators) -> None:
         """Add the bias, finish, and write the tile the way the output lies in memory."""
         bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(self.vectors)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
         end = finish(v, self.epilogue, self.aux_steps)
-        for q in range(self.vectors):
-            channels = min(v.lanes, self.channels - q * v.lanes)
-            column = [row[q] for row in acc]
-            here = end.moved("channel", q * v.lanes)
-            if self.store == "positions":
-                _store_positions(v, column, q * v.lanes, channels, here)
-                continue
-            out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
-            for value in column:
-                done = here.value(value, "channel", mask)
+        firsts = range(0, self.vectors * v.lanes, v.lanes)
+        counts = [min(v.lanes, self.channels - first) for first in firsts]
+        columns = [[row[q] for row in acc] for q in range(self.vectors)]
+        if self.store == "positions":
+            for first, channels, column in zip(firsts, counts, columns, strict=True):
+                _store_positions(v, column, first, channels, end.moved("channel", first))
+            return
+        sums = (
+            walked(end.moved("channel", first), "position", column, v.first(channels))
+            for first, channels, column in zip(firsts, counts, columns, strict=True)
+        )
+        made = finished(chain.from_iterable(sums), "channel")
+        for first, channels in zip(firsts, counts, strict=True):
+            out = v.at("%out", v.function.mul("%out_channel", first))
+            for done in islice(made, len(acc)):
                 if self.store == "channels":
                     v.store_first(done, out, channels)
                 else:
-                    v.scatter(done, out, "%out_channel", mask)
-                out, here = v.at(out, "%out_position"), here.moved("position", 1)
+                    v.scatter(done, out, "%out_channel", v.first(channels))
+                out = v.at(out, "%out_position")
 
 
 def _store_positions(
@@ -157,9 +187,20 @@ def _store_positions(
         transposed = v.transpose(rows)
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         here, mask = end.moved("position", start), v.first(len(rows))
-        for lane in range(channels):
-            v.store(here.value(transposed[lane], "position", mask), out, mask)
-            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+        sums = walked(here, "channel", transposed[:channels], mask)
+        for done in finished(sums, "position"):
+            v.store(done, out, mask)
+            out = v.at(out, "%out_channel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockedKernel(DirectKernel, BlockedSums):
+    """The same for one tap and long sums, in blocks of input channels."""
+
+    name = "direct_blocked"
+
+    def fetch_weights(self, v: Vectors, index: str, w: str) -> None:
+        self.fetch_ahead(v, index)
 
 
 # The choice ---------------------------------------------------------------------------------------
@@ -181,7 +222,7 @@ class DirectChoice:
 def choose(c: Correlation, machine: Machine) -> DirectChoice:
     """Tile and loop order."""
     last = c.windows[-1].axis
-    vectors = _vectors(-(-c.channels_out // machine.lanes(c.dtype)), last.output)
+    vectors = _vectors(-(-c.channels_out // machine.lanes(c.dtype)), last.output, machine)
     most, limit = rows_for(machine, vectors), unrolled(machine)
     # Of very many taps the kinds of tiles, a flag for each tap and position, are not even listed.
     kinds = kinds_of(_tiles(c, machine, vectors, True)) if last.kernel * most < limit else ()
@@ -189,14 +230,30 @@ def choose(c: Correlation, machine: Machine) -> DirectChoice:
     return DirectChoice(vectors, bool(kinds) and products <= limit, _order(c, machine))
 
 
-def _vectors(every: int, positions: int) -> int:
-    """Vectors of a block: two, or three where there are no more, or with few positions in a row as
-    many as hide the latency of the sums, in blocks of nearly one size.
+def _vectors(every: int, positions: int, machine: Machine) -> int:
+    """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
+    sums, in blocks of nearly one size; or three, where that takes fewer cycles: rows of 7 are tiles
+    of 4 and 3. A number that leaves no smaller block is taken where it costs nothing.
     """
-    if every == 3:
-        return 3
     most = max(2, costs.FMA_LATENCY_SUMS // positions)
-    return -(-every // -(-every // most))
+    usual = -(-every // -(-every // most))
+    if positions == 1:
+        # Weights that are read once take longer than the sums.
+        return next((n for n in range(usual, MIN_ROW_VECTORS, -1) if every % n == 0), usual)
+    if every < 3 or usual > 2:
+        return 3 if every == 3 else usual
+    three, two = (_row_cycles(every, vectors, positions, machine) for vectors in (3, usual))
+    limit = two if every % usual and every % 3 == 0 else MAX_THREE_PRICE * two
+    return 3 if three <= limit else usual
+
+
+def _row_cycles(every: int, vectors: int, positions: int, machine: Machine) -> float:
+    """Cycles of a channel of the input, for all outputs of a row of ``positions``."""
+    return sum(
+        blocks.count * count * product_cycles(size * blocks.width, size + blocks.width)
+        for blocks in channel_blocks(every, vectors)
+        for size, count in split(positions, rows_for(machine, blocks.width))
+    )
 
 
 def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
@@ -262,7 +319,29 @@ class Direct(ForwardMethod):
             kernel = _kernel(c, machine, chosen, blocks, runs)
             kernel = replace(kernel, inside=inside(c, work.packs, chosen.order, blocks))
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine)
+            # Blocks that follow each other, where nothing else brings their weights in time.
+            apart = kernel.order.index("block") < kernel.order.index("segment")
+            further = {}
+            if apart and not kernel.prefetch_weights and kernel.inside is None:
+                further["fetched"] = c.channels_in * c.taps * blocks.width * c.item_bytes
+            if isinstance(kernel, BlockedKernel):
+                size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
+                title, further = f"{title} by {size} channels", {"panel": size}
+            asked = (c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
+            add_tiles(*asked, machine=machine, **further)
+
+
+def _panel(c: Correlation, machine: Machine, blocks: ChannelBlocks) -> int:
+    """Input channels whose weights for a block of outputs stay in the first-level cache."""
+    return int(machine.l1 * PANEL_SHARE) // (blocks.width * c.item_bytes)
+
+
+def _in_panels(c: Correlation, machine: Machine, blocks: ChannelBlocks, runs: list[Run]) -> bool:
+    """Whether sums are so long, and tiles so many, that weights should stay for several of them."""
+    tiles = sum(count for _, _, count in runs) * c.outputs // c.windows[-1].axis.output
+    most = MAX_ROW_SEGMENTS * MAX_SEGMENT_TILES
+    long = c.channels_in >= MIN_PANELS * _panel(c, machine, blocks)
+    return c.taps == 1 and long and MIN_PANEL_TILES <= tiles <= most
 
 
 def _kernel(
@@ -275,7 +354,8 @@ def _kernel(
     products = sum(kind.positions for kind in kinds) * vectors * len(taps)
     # Pointwise layers touch every line once, so that nothing else hides the way to memory.
     touched_once = c.taps == 1 and last.axis.stride == 1 and c.x[2] == 1 and c.out[2] == 1
-    return DirectKernel(
+    made = BlockedKernel if _in_panels(c, machine, blocks, runs) else DirectKernel
+    return made(
         dtype=c.dtype,
         kinds=kinds,
         pitch=last.axis.stride * last.x,

@@ -31,7 +31,7 @@ AHEAD_ROWS, AHEAD_COLUMNS = 32, 128
 # Arguments of a kernel that packs inside.
 POINTERS = ("panels", "taps")
 NUMBERS = (
-    *("inner", "parts", "tap_count", "panel"),
+    *("inner", "parts", "tap_count", "panel_size"),
     *("weight_group", "weight_block", "weight_step", "ahead"),
 )
 # ``step``: elements from one input channel to the next where output channels are contiguous, else
@@ -102,7 +102,7 @@ def arguments(
         "inner": items,
         "parts": parts,
         "tap_count": c.taps,
-        "panel": panel,
+        "panel_size": panel,
         "weight_group": c.w[0],
         "weight_block": block,
         "weight_step": step,

@@ -53,6 +53,7 @@ class PanelsKernel(Kernel):
     """
 
     name = "weight_panels"
+    one_call = True
     pointers = ("a", "b", "sums", "panels", "bands", "segments", "row_blocks", "ranges")
     numbers = (
         *("band_count", "row_block_count", "range_count", "blocks"),

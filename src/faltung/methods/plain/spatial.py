@@ -26,7 +26,7 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue import finish
+from faltung.methods.base.epilogue import finish, finished
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
@@ -95,15 +95,18 @@ class SpatialKernel(TiledKernel):
         out, end = "%out", finish(v, self.epilogue, self.aux_steps)
         for p, row in enumerate(acc):
             bias = v.broadcast(v.at("%bias", p))
-            for q, value in enumerate(row):
+            places = [q * v.lanes for q in range(len(row))]
+            sums = (
+                (end.moved("position", at), v.add(value, bias), v.first(kind.positions - at))
+                for at, value in zip(places, row, strict=True)
+            )
+            for q, total in enumerate(finished(sums, "position")):
                 left = kind.positions - q * v.lanes
-                mask, here = v.first(left), end.moved("position", q * v.lanes)
-                total = here.value(v.add(value, bias), "position", mask)
                 if self.out_contiguous:
                     v.store_first(total, v.at(out, q * v.lanes), left)
                 else:
                     at = v.at(out, v.function.mul("%out_position", q * v.lanes))
-                    v.scatter(total, at, "%out_position", mask)
+                    v.scatter(total, at, "%out_position", v.first(left))
             out, end = v.at(out, "%out_channel"), end.moved("channel", 1)
 
 
@@ -207,7 +210,7 @@ class Spatial(ForwardMethod):
                 out_contiguous=last.out == 1,
             )
             title = f"spatial {blocks.channels}x{chosen.vectors}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
 
 
 def _scatter_cycles(c: Correlation, machine: Machine) -> float:

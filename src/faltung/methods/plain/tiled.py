@@ -2,34 +2,38 @@
 
 The two differ in what one tile does. Both cut the outputs of the last axis into tiles, leave out
 what lies in zeros, and go over (sample, group, block of output channels, row, segment of a row).
+
+Weights are packed before, once for all calls; or, where that is at every call and all positions of
+a block follow each other, by the items themselves (``inside``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
-from math import prod
+from functools import partial
+from math import gcd, prod
 
 import numpy as np
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
-from faltung.machine.costs import FMA_LATENCY_CYCLES
+from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.addresses import rows_of
+from faltung.methods.base.addresses import offsets, pitches, rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments, part
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems, part
 from faltung.methods.base.remembered import remembered
-from faltung.methods.base.step import MISSING, Argument, Arrays, Operand, Step, Work
+from faltung.methods.base.step import MISSING, Argument, Arrays, Operand, Step, Table, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
     Kind,
     Run,
-    segments,
+    shares,
     taps_of,
 )
 from faltung.methods.copies.copy import copy
@@ -41,9 +45,13 @@ from faltung.methods.plain.inside import NUMBERS, POINTERS, Inside, arguments
 TAP_CYCLES, TILE_CYCLES = 6, 30
 # Products of a tile take about so many cycles at each tap and channel: 12 sums, two in a cycle.
 TILE_PRODUCT_CYCLES = 6
+# Items that each core should have at least, unless they take less than so many cycles.
+ITEMS_PER_CORE, MIN_ITEM_CYCLES = 4, 1500
+# The most runs of rows that are shared out together: a table lists them.
+MAX_SHARED_RUNS = 1024
 # What an item is made of, as numbers of each.
 INDICES = ("batch", "group", "block", "row", "segment")
-# Columns of the tables of rows and segments; behind them one for each array of the epilogue.
+# Columns of the tables of rows and runs; behind them one for each array of the epilogue.
 COLUMNS = 4
 # What a tile function takes; ``entries`` of ``pattern``, ``channels`` of the input.
 TILE = parameters(
@@ -64,8 +72,11 @@ class TiledKernel(EpilogueKernel):
     of the epilogue are along a stored vector.
     """
 
-    pointers = ("x", "w", "bias", "rows", "segments", "patterns")
-    numbers = (*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block")
+    pointers = ("x", "w", "bias", "rows", "segments", "runs", "patterns")
+    numbers = (
+        *(*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block"),
+        *("fetched_lines", "share_tiles"),
+    )
     output_numbers = ("batch", "group", "block", "position", "channel")
 
     dtype: str
@@ -93,9 +104,27 @@ class TiledKernel(EpilogueKernel):
         """The arguments of a tile function."""
         return [*TILE, *tile_arguments(len(self.aux_steps))]
 
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        counts = [int(given[name]) for name in self.order]  # type: ignore[arg-type]
+        steps = dict(zip(self.order, pitches(counts), strict=True))
+        outside = [name for name in self.order[: self.order.index("row")] if name != "batch"]
+        repeated = [int(given[name]) for name in outside]  # type: ignore[arg-type]
+        rows, stop = axes[0].output, int(given["row"])  # type: ignore[arg-type]
+        if self.inside is not None or prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
+            return None
+        each = stop // rows * steps["row"]
+        items = tuple(i * each for i in range(rows + 1))
+        parts = tuple(offsets(repeated, [steps[name] for name in outside]).tolist())
+        return RowItems(tuple(range(rows + 1)), items, steps["batch"], parts)
+
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
             self.tile(code.open(f"tile{number}", self.tile_function), kind)
+        self.packing_function(code)
+
+    def packing_function(self, code: Functions) -> None:
+        """What lays out a panel, where items do."""
         if self.inside is not None:
             self.inside.function(code)
 
@@ -106,7 +135,7 @@ class TiledKernel(EpilogueKernel):
                 self._item(v, given, self._indices(f, given, item.index))
             return
         first, stop = part(f, given["inner"], given["parts"], "%begin", "%end")
-        panel = v.at(given["panels"], f.mul("%begin", given["panel"]))
+        panel = v.at(given["panels"], f.mul("%begin", given["panel_size"]))
         with f.loop(first, stop, [("i64", "-1")]) as item:
             where = self._indices(f, given, item.index)
             block = f.add(f.mul(where["group"], given["block"]), where["block"])
@@ -117,13 +146,34 @@ class TiledKernel(EpilogueKernel):
 
     def _item(self, v: Vectors, given: Arguments, where: Mapping[str, str], **other: str) -> None:
         """The tiles of an item; ``other``: addresses that are not those of the arguments."""
-        f, columns = v.function, COLUMNS + len(self.aux_steps)
-        row = f.at(given["rows"], f.mul(where["row"], columns), "i64")
-        segment = f.at(given["segments"], f.mul(where["segment"], columns), "i64")
-        here = given | self._addresses(v, given, where, row, segment) | other
-        count = f.word(segment, 1)
-        tiles = (partial(self._tiles, v, here, i, count) for i in range(len(self.kinds)))
-        f.switch(f.word(segment, 0), list(tiles))
+        f = v.function
+        row = f.mul(where["row"], COLUMNS + len(self.aux_steps))
+        row = f.at(given["rows"], row, "i64")
+        here = given | self._addresses(v, given, where, row) | other
+        share = f.at(given["segments"], where["segment"], "i64")
+        self.share(v, here, f.word(share, 0), f.word(share, 1))
+
+    def share(self, v: Vectors, here: Mapping[str, str], first: str, stop: str) -> None:
+        """The tiles of an item: runs of the table from ``first`` up to ``stop``."""
+        f, line = v.function, costs.LINE_BYTES // v.bytes
+        of_tile = f.mul(here["fetched_lines"], line)
+        before = f.mul(here["segment_number"], f.mul(here["share_tiles"], of_tile))
+        ahead = v.at(v.at(here["w"], here["w_block"]), before)
+        with f.loop(first, stop, [("ptr", ahead)], runs=True) as run:
+            number, count, now = self.run(v, here, run.index)
+            now["ahead"] = run.values[0]
+            tiles = [partial(self._tiles, v, now, i, count) for i in range(len(self.kinds))]
+            f.switch(number, tiles)
+            run.carry([v.at(run.values[0], f.mul(count, of_tile))])
+
+    def run(
+        self, v: Vectors, here: Mapping[str, str], index: str
+    ) -> tuple[str, str, dict[str, str]]:
+        """Kind and number of the tiles of a run, and the addresses where they begin."""
+        f, names = v.function, ("x", *self.outputs)
+        entry = f.at(here["runs"], f.mul(index, COLUMNS + len(self.aux_steps)), "i64")
+        moved = {name: v.at(here[name], f.word(entry, 2 + i)) for i, name in enumerate(names)}
+        return f.word(entry, 0), f.word(entry, 1), {**here, **moved}
 
     def _indices(self, f: Function, given: Arguments, item: str) -> dict[str, str]:
         """The number of an item as an index for each of ``order``."""
@@ -134,19 +184,18 @@ class TiledKernel(EpilogueKernel):
         return where
 
     def _addresses(
-        self, v: Vectors, given: Arguments, where: Mapping[str, str], row: str, segment: str
+        self, v: Vectors, given: Arguments, where: Mapping[str, str], row: str
     ) -> dict[str, str]:
-        """What is not the same for all items; ``row``, ``segment``: where their entries begin."""
+        """What is not the same for all items; ``row``: where its entry begins."""
         f = v.function
 
-        def offset(name: str, indices: Sequence[str], along: Iterable[str]) -> str:
-            return reduce(f.add, along, given.offset(name, **{i: where[i] for i in indices}))
+        def offset(name: str, indices: Sequence[str], along: str) -> str:
+            return f.add(along, given.offset(name, **{i: where[i] for i in indices}))
 
         block = f.add(f.mul(where["group"], given["block"]), where["block"])
-        read = f.word(row, 0), f.word(segment, 2)
-        offsets = {"x": offset("x", INDICES[:2], read)}
+        offsets = {"x": offset("x", INDICES[:2], f.word(row, 0))}
         for i, name in enumerate(self.outputs):
-            along = f.word(row, COLUMNS + i - 1 if i else 1), f.word(segment, 3 + i)
+            along = f.word(row, COLUMNS + i - 1 if i else 1)
             offsets[name] = offset(name, INDICES[:3], along)
         return {
             "x": v.at(given["x"], offsets.pop("x")),
@@ -155,18 +204,32 @@ class TiledKernel(EpilogueKernel):
             "bias": v.at(given["bias"], f.mul(block, given["bias_block"])),
             "pattern": f.at(given["patterns"], f.mul(f.word(row, 2), 2), "i64"),
             "entries": f.word(row, 3),
+            "segment_number": where["segment"],
         }
 
     def _tiles(self, v: Vectors, here: Mapping[str, str], number: int, count: str) -> None:
-        """``count`` tiles of one kind, one after the other along the row."""
+        """``count`` tiles of one kind, one after the other along the row. Each fetches a part of
+        the weights of the next block.
+        """
+        f, line = v.function, costs.LINE_BYTES // v.bytes
+        with self.along(v, here, number, count) as (tile, now):
+            first = f.mul(tile, here["fetched_lines"])
+            with f.loop(first, f.add(first, here["fetched_lines"])) as at:
+                f.prefetch(v.at(here["ahead"], f.mul(at.index, line)), level=2)
+            f.call_with(f"tile{number}", self.tile_function, now)
+
+    @contextmanager
+    def along(
+        self, v: Vectors, here: Mapping[str, str], number: int, count: str
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """A loop over ``count`` tiles of one kind: the index, and the addresses of each."""
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
         names = ("x", *self.outputs)
         moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
         with v.walk(0, count, moving, runs=True) as tile:
-            now = {**here, **dict(zip(names, tile.values, strict=True))}
-            f.call_with(f"tile{number}", self.tile_function, now)
+            yield tile.index, {**here, **dict(zip(names, tile.values, strict=True))}
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -186,7 +249,7 @@ def tile_cycles(c: Correlation, taps: float, tiles: Iterable[tuple[int, float]])
 
 def product_cycles(products: int, loads: int = 0) -> float:
     """Of one update of a tile: multiply-adds or loads, two in a cycle, or latency."""
-    return max(products / 2, loads / 2, FMA_LATENCY_CYCLES)
+    return max(products / 2, loads / 2, costs.FMA_LATENCY_CYCLES)
 
 
 def add_tiles(
@@ -198,10 +261,16 @@ def add_tiles(
     blocks: ChannelBlocks,
     title: str,
     barrier: bool,
+    cores: int,
+    fetched: int = 0,
     machine: Machine | None = None,
+    **further: int,
 ) -> None:
     """Add the steps for the output channels of ``blocks``: packing, then the tiles. machine: given
-    where the kernel packs inside.
+    where items pack.
+
+    ``fetched``: bytes of weights of the next block that the tiles of one fetch. ``further``:
+    numbers that only this kernel takes.
     """
     *outer, last = c.windows
     packed, bias = _pack(c, work, arrays, blocks, kernel.inside is not None)
@@ -210,10 +279,14 @@ def add_tiles(
     rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
-    most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
-    cut = segments(runs, kernel.kinds, last, most)
-    counts = (c.batch, c.groups, blocks.count, len(rows), len(cut))
+    # Rows of a ring come one after the other.
+    rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
+    others = c.batch * c.groups * blocks.count * len(rows)
+    tiles = sum(count for _, _, count in runs) * len(along)
+    most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
+    cut, run_table = shares(runs, kernel.kinds, last, along, most, _divisor(others, cores))
+    share_tiles = tiles // (len(cut) - 1)  # of the smallest
+    counts = (c.batch, c.groups, blocks.count, len(rows), len(cut) - 1)
     outputs = kernel.output_arguments(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
@@ -229,6 +302,7 @@ def add_tiles(
         bias=bias,
         rows=rows,
         segments=cut,
+        runs=run_table,
         patterns=patterns,
         **dict(zip(INDICES, counts, strict=True)),
         **input_of(c, arrays).arguments("x", ("batch", "group", "channel")),
@@ -236,8 +310,41 @@ def add_tiles(
         w_block=tap * c.taps,
         channels=c.channels_in,
         bias_block=blocks.width,
+        fetched_lines=-(-fetched // (costs.LINE_BYTES * share_tiles * (len(cut) - 1))),
+        share_tiles=share_tiles,
+        **further,
     )
     work.steps.append(step)
+
+
+def _rows_apart(rows: Table, runs: int) -> tuple[Table, Table]:
+    """Rows that are items of their own, and the offsets of those whose tiles are shared out
+    together: all of them, where they read the same taps and are not too many.
+    """
+    offsets = [0, 1, *range(COLUMNS, rows.shape[1])]
+    alike = (rows[:, 2:COLUMNS] == rows[:1, 2:COLUMNS]).all()
+    if not alike or len(rows) * runs > MAX_SHARED_RUNS:
+        return rows, np.zeros((1, len(offsets)), np.int64)
+    only = rows[:1].copy()
+    only[:, offsets] = 0
+    return only, rows[:, offsets]
+
+
+def _tiles_of_an_item(c: Correlation, tiles: int, others: int, cores: int, panels: bool) -> int:
+    """The most tiles in an item, of all ``tiles`` that are shared out ``others`` times; many where
+    they share ``panels`` of weights.
+    """
+    tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
+    enough = MAX_SEGMENT_TILES if panels else max(1, SEGMENT_ITEM_CYCLES // tile_cycles)
+    most = min(MAX_SEGMENT_TILES, enough)
+    # Some for each core, unless they are very short.
+    few = max(1, tiles * others // (ITEMS_PER_CORE * cores), MIN_ITEM_CYCLES // tile_cycles)
+    return min(most, few)
+
+
+def _divisor(others: int, cores: int) -> int:
+    """Of a number of shares which, ``others`` times, is the same for all cores."""
+    return cores // gcd(others, cores)
 
 
 def _pack(

@@ -15,6 +15,7 @@ Which sources a target reads is in tables (``tables``), so that one kernel for e
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ITEMSIZE
@@ -72,6 +73,7 @@ def max_pool(
     machine: Machine,
     positions: bool = False,
     barrier: bool = False,
+    rings: tuple[int, int] = (0, 0),
 ) -> None:
     """Add the maxima of the windows of ``x``.
 
@@ -80,9 +82,10 @@ def max_pool(
     axis fastest, those in the padding too; with ``positions`` it is the place of the maximum in
     the plane of the input, as PyTorch has it. The first of equal maxima is taken (of zeros of both
     signs, without ``index``, that in the first column); a NaN is larger than any number, and than a
-    NaN before it.
+    NaN before it. ``rings``: for how many rows of the input and of the output there is memory, 0
+    for all.
     """
-    axes = forward(spec, positions=positions)
+    axes = in_rings(forward(spec, positions=positions), rings)
     kind = "max" if index is None else "max_index"
     _add(spec, work, machine, barrier, "max pool", kind, axes, x, out, index)
 
@@ -108,10 +111,24 @@ def max_pool_grad(
 
 
 def average_pool(
-    spec: PoolSpec, work: Work, x: Matrix, out: Matrix, *, machine: Machine, barrier: bool = False
+    spec: PoolSpec,
+    work: Work,
+    x: Matrix,
+    out: Matrix,
+    *,
+    machine: Machine,
+    barrier: bool = False,
+    rings: tuple[int, int] = (0, 0),
 ) -> None:
     """Add the means of the windows of ``x``; arguments as ``max_pool``."""
-    _add(spec, work, machine, barrier, "average pool", "mean", forward(spec), x, out)
+    axes = in_rings(forward(spec), rings)
+    _add(spec, work, machine, barrier, "average pool", "mean", axes, x, out)
+
+
+def in_rings(axes: Sequence[AxisReads], rings: tuple[int, int]) -> list[AxisReads]:
+    """The axes with memory for so many rows of the input and of the output, 0 for all."""
+    first, *others = axes
+    return [replace(first, source_ring=rings[0], target_ring=rings[1]), *others]
 
 
 def average_pool_grad(
@@ -161,9 +178,10 @@ def _add(
         title,
         barrier=barrier,
         **source.arguments("source"),
-        source_sample=prod(axis.sources for axis in axes),
+        # All samples have the same ring.
+        source_sample=0 if axes[0].source_ring else prod(axis.sources for axis in axes),
         **target.arguments("target"),
-        target_sample=prod(axis.targets for axis in axes),
+        target_sample=0 if axes[0].target_ring else prod(axis.targets for axis in axes),
         rows=t.rows,
         row_count=len(t.rows),
         entries=t.entries,

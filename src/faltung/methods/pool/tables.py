@@ -19,9 +19,9 @@ from faltung.geometry.adjoint import input_grad
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
-from faltung.methods.base.addresses import AxisRows, combined, pitches
-from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Table, table
+from faltung.methods.base.addresses import AxisRows, combined, pitches, ring
+from faltung.methods.base.kernel import Arguments, Kernel, RowItems
+from faltung.methods.base.step import Step, Table, table
 
 # Segments that the last axis is cut into at the most.
 MAX_SEGMENTS = 4096
@@ -54,6 +54,7 @@ TARGET, STEP, COUNT, SOURCE, ADVANCE, TAP, TAP_ADVANCE, TAPS, DIVISOR = range(9)
 class AxisReads:
     """One axis: its sizes, and its progressions. From tap to tap sources are ``source_step`` apart
     and the numbers of taps, of which there are ``kernel``, ``tap_step``, in every progression.
+    ``source_ring``, ``target_ring``: for how many there is memory, 0 for all (of the first axis).
     """
 
     sources: int
@@ -62,6 +63,8 @@ class AxisReads:
     progressions: tuple[Progression, ...]
     source_step: int = 1
     tap_step: int = 1
+    source_ring: int = 0
+    target_ring: int = 0
 
     def changed(self, change: Callable[[Progression], Progression]) -> "AxisReads":
         """The same axis with other progressions."""
@@ -217,10 +220,20 @@ def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Ta
     axes, divisors = [], np.full(1, divisor, np.int64)
     for axis, step in zip(outer, steps[:-1], strict=True):
         targets = _expanded(axis)
-        counts, numbers = np.unique(targets[:, TAPS], return_inverse=True)
-        entry = np.array([axis.source_step, axis.tap_step]) * step[[0, 2]]
-        patterns = [np.outer(np.arange(count), entry) for count in counts]
-        axes.append(AxisRows(targets[:, [SOURCE, TARGET, TAP]] * step, numbers, patterns))
+        # Where a ring ends among the sources of a target is part of its pattern.
+        begins = targets[:, SOURCE] % (axis.source_ring or 1)
+        kinds, numbers = np.unique(
+            np.stack([targets[:, TAPS], begins]), axis=1, return_inverse=True
+        )
+        patterns = []
+        for count, begin in kinds.T:
+            taps = np.arange(count)
+            sources = ring(begin + taps * axis.source_step, axis.source_ring) - begin
+            patterns.append(np.stack([sources, taps * axis.tap_step], axis=1) * step[[0, 2]])
+        places = targets[:, [SOURCE, TARGET, TAP]]
+        places[:, 0] = ring(places[:, 0], axis.source_ring)
+        places[:, 1] = ring(places[:, 1], axis.target_ring)
+        axes.append(AxisRows(places * step, numbers.reshape(-1), patterns))
         divisors = np.multiply.outer(divisors, targets[:, DIVISOR]).ravel()
     columns, spans, entries = combined(axes, 3)
     rows = np.column_stack([columns, spans[:, 0], spans.sum(axis=1), divisors])
@@ -291,6 +304,16 @@ class WalkKernel(Kernel):
         *("source_sample", "target_sample", "source_pitch", "target_pitch"),
         *("source_step", "tap_step"),
     )
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        counts = [given[f"{name}_count"] for name in ("row", "segment", "block")]
+        items, rows = [int(n) for n in counts], axes[0].output  # type: ignore[arg-type]
+        if len(axes) < 2 or items[0] % rows:
+            return None
+        each = items[0] // rows * items[1] * items[2]
+        cuts = range(rows + 1)
+        return RowItems(tuple(cuts), tuple(i * each for i in cuts), rows * each)
 
     def writer(self, v: Vectors, given: Arguments) -> Callable[[Targets], None]:
         """What writes the code of a progression."""

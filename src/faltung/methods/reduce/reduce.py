@@ -20,7 +20,13 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Step, Work
-from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, MAX_ITERATIONS, items_for, up
+from faltung.methods.elementwise.bands import (
+    MAP_ITEM_CYCLES,
+    MAX_ITERATIONS,
+    SHORT_ITEM_CYCLES,
+    items_for,
+    up,
+)
 from faltung.methods.elementwise.totals import scale_bits
 from faltung.methods.reduce.axes import Axes, Axis, Strided, axes_of, kept_strides
 from faltung.methods.reduce.kernel import CHAINS, Given, ReduceKernel, chains
@@ -32,6 +38,8 @@ RESULT_CYCLES, ROW_CYCLES = 20, 3
 NARROW_CYCLES = 6
 # Vectors of the inner axis at once at most.
 MAX_VECTORS = 4
+# Iterations over the inner axis in a row of the narrowest block.
+MIN_BLOCK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +238,13 @@ def _cut(call: _Call, kernel: ReduceKernel) -> Cut:
         each = up(up(axes.inner.size, size), wanted)
         bands = min(up(wanted, up(axes.inner.size, each * size)), last)
         longest = MAX_ITERATIONS * chains(call.exprs, kernel.vectors) // (axes.rows // last)
-    block = each * size
-    blocks = up(axes.inner.size, block)
     band = min(up(last, bands), max(1, longest))
     bands = up(last, band)
+    if not along:  # narrower blocks change no bits
+        short = items_for(row * band, SHORT_ITEM_CYCLES)
+        each = min(each, max(MIN_BLOCK, up(up(axes.inner.size, size), short)))
+    block = each * size
+    blocks = up(axes.inner.size, block)
     cycles = row * band * min(1.0, block / axes.inner.size) + RESULT_CYCLES
     item_outer = max(1, min(axes.outer, int(MAP_ITEM_CYCLES / cycles)))
     return Cut(bands, band, blocks, block, item_outer)

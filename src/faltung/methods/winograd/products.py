@@ -15,7 +15,7 @@ and only sums are written. Every sum adds the same products in the same order, s
 time: the bits are the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -24,7 +24,7 @@ from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.winograd.filter_transform import TransformFilters
@@ -245,14 +245,17 @@ class Products(EpilogueKernel):
                 return v.load(v.at(v.at("%sums", scaled(v, place, self.width(v))), first))
 
             def store(results: Sequence[tuple[Index, str]]) -> None:
-                for place, value in results:
-                    out, *aux = (address(place, i) for i in range(len(self.outputs)))
-                    at = tuple(
-                        v.at(start, f.mul(f"%aux{i}_channel", first)) for i, start in enumerate(aux)
-                    )
-                    end = Finish(v, self.epilogue, self.aux_steps, at)
-                    total = end.value(v.add(value, bias), "channel", mask)
-                    v.store_first(total, v.at(out, first), lanes)
+                def sums() -> Iterator[tuple[Finish, str, str | None]]:
+                    for place, value in results:
+                        at = tuple(
+                            v.at(address(place, 1 + i), f.mul(f"%aux{i}_channel", first))
+                            for i in range(len(self.outputs) - 1)
+                        )
+                        end = Finish(v, self.epilogue, self.aux_steps, at)
+                        yield end, v.add(value, bias), mask
+
+                for (place, _), total in zip(results, finished(sums(), "channel"), strict=True):
+                    v.store_first(total, v.at(address(place, 0), first), lanes)
 
             nested(v, matrices, load, store, between)
 

@@ -1,0 +1,1 @@
+"""Steps that run other steps, a band of rows at a time."""
