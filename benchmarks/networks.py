@@ -128,13 +128,13 @@ STEPS: tuple[Network, ...] = (
         Network(name, f"torchvision.{text} num_classes=10")
         for name, text in {
             "VGG-11 with BN 64x64, batch 8": "vgg11_bn 3x64x64 n8 lr0.0001 dropout=0",
-            "ResNet-50 96x96, batch 8": "resnet50 3x96x96 n8 lr0.0001",
+            "ResNet-50 96x96, batch 8": "resnet50 3x96x96 n8 lr0.000001",
             "MobileNetV2 96x96, batch 16": "mobilenet_v2 3x96x96 n16 lr0.0001 dropout=0",
             "MobileNetV3-L 96x96, batch 16": "mobilenet_v3_large 3x96x96 n16 lr0.0001 dropout=0",
             "EfficientNet-B0 96x96, batch 8": "efficientnet_b0 3x96x96 n8 lr0.0001 dropout=0 "
             "stochastic_depth_prob=0",
             "DenseNet-121 64x64, batch 8": "densenet121 3x64x64 n8 lr0.0001",
-            "RegNetY-400MF 96x96, batch 16": "regnet_y_400mf 3x96x96 n16 lr0.0001",
+            "RegNetY-400MF 96x96, batch 16": "regnet_y_400mf 3x96x96 n16 lr0.00001",
             "ConvNeXt-T 64x64, batch 8": "convnext_tiny 3x64x64 n8 lr0.0001 "
             "stochastic_depth_prob=0",
             "ViT, 6 layers of 192, 64x64, batch 16": "VisionTransformer 3x64x64 n16 lr0.0001 "

@@ -75,7 +75,14 @@ def filled(name: str, options: Options, values: Mapping[str, npt.NDArray[np.floa
     import torch
 
     made = module(name, options)
-    given = {key: torch.from_numpy(value.copy()) for key, value in values.items()}
+    shapes = {key: tensor.shape for key, tensor in made.state_dict().items()}
+    given = {}
+    for key, value in values.items():
+        # A parameter of a module of its own is the weight of a layer here, and vectors lack the
+        # axes of size 1 that they have in PyTorch.
+        known = key if key in shapes else key.removesuffix(".weight")
+        shape = shapes.get(known, value.shape)
+        given[known] = torch.from_numpy(value.copy()).reshape(shape)
     found = made.load_state_dict(given, strict=False)
     left = [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]
     if found.unexpected_keys or left:

@@ -168,7 +168,14 @@ class Fences(AbstractContextManager["Fences"]):
         self._everywhere(
             arena.placed, lambda lives: apart_each({n: a.size for n, a in lives.items()}, after)
         )
-        self._everywhere(buffers.aligned, lambda n_bytes: fenced(n_bytes, after, 64))
+
+        def aligned(n_bytes: int, *, zeros: bool = False) -> Array:
+            made = fenced(n_bytes, after, 64)
+            if zeros:
+                made[:] = 0
+            return made
+
+        self._everywhere(buffers.aligned, aligned)
         self._everywhere(buffers.workspace, Pool(after))
         self._everywhere(np, NumPy(after), "faltung.ops")
         self._arguments()

@@ -27,6 +27,7 @@ def step_of(
         state.update(given.parameters)
     slots = Slots(state, optimizer)
     smoothing = given.smoothing
+    more = {"keep_gradients": True} | more
     return TrainingStep(given.training, state, slots, len(given.x), smoothing=smoothing, **more)
 
 

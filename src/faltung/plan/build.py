@@ -23,6 +23,7 @@ from faltung.methods.base.correlation import (
 )
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work, shifted
+from faltung.methods.base.update import Update
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.fold import fold
 from faltung.methods.copies.stage import rearrange, stage_grad, stage_input
@@ -261,8 +262,13 @@ def build_weight_grad(
     *,
     machine: Machine,
     policy: Policy = AUTO,
+    update: Update | None = None,
 ) -> Plan:
-    """Plan the weight gradient, stored to an array with strides ``w``, in elements."""
+    """Plan the weight gradient, stored to an array with strides ``w``, in elements.
+
+    update: what is done with it instead of storing it, in arrays with the same strides, if the
+    method can: its steps then have the operand "parameter". Partial sums are stored all the same.
+    """
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "out": grad, "w": w}
         return _of_parts(build_weight_grad, spec, layouts, machine=machine, policy=policy)
@@ -273,6 +279,8 @@ def build_weight_grad(
     # An empty batch has no tiles to transform: its zeros are written by a sum.
     empty = c.batch == 0 and WEIGHT_GRAD[best.name].transform
     method = WEIGHT_GRAD["direct" if empty else best.name]
+    if update is not None and c.batch and best.stage is None and method.fuses_update(c, machine):
+        arrays = replace(arrays, update=update)
     plan.cycles = best.cycles
     plan.reasons.append(("sums", decision.candidates))
     barrier = False

@@ -50,7 +50,7 @@ class Shelf:
     def plan(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan:
         """What ``build`` makes of its arguments: from memory, from disk, or made now."""
         # In words too: constants of formulas that are equal, 0.0 and -0.0, make other code.
-        words = repr(named.get("epilogue"))
+        words = repr((named.get("epilogue"), named.get("update")))
         own = self._machine, self._policy
         key = build.__name__, arguments, tuple(named.items()), words, *own
         found = _known.get(key)

@@ -261,6 +261,7 @@ class Assembly:
             reads = [self._range(value) for value in made.reads]
             writes = [self._range(value) for value in made.writes]
             writes += [self._whole(name) for name in made.scratch]
+            writes += [self._range(value) for value in made.updated]
             unit = Unit(made.steps, reads, writes)
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]

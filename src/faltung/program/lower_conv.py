@@ -20,7 +20,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.base.step import Work
+from faltung.methods.base.step import Operand, Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
@@ -114,13 +114,22 @@ def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
     assert isinstance(op, ConvolveWeight)
     spec = replace(op.spec, batch=low.samples(node.inputs[0]))
     x, grad = node.inputs
+    updated = low.updates.get(node.output.name)
     return low.plan(
         build_weight_grad,
         spec,
         low.strides(x, spec.size),
         low.strides(grad, spec.output),
         _weight_strides(low, op.spec, node.output),
+        **({} if updated is None else {"update": updated.update}),
     )
+
+
+def updates(low: Lowering, node: Node) -> bool:
+    """Whether the gradient of a weight is used for its update at once, if ``low`` says how."""
+    steps = convolve_weight(low, node, Work()).work.steps
+    operands = (word for step in steps for word in step.arguments)
+    return any(isinstance(word, Operand) and word.name == "parameter" for word in operands)
 
 
 def channel_conv(low: Lowering, node: Node, work: Work) -> Plan:

@@ -21,6 +21,7 @@ from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Matrix, Operand, Step, relocated, waiting
+from faltung.methods.base.update import Update
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.plan.shelf import Shelf
@@ -45,8 +46,8 @@ class Chain:
 @dataclass(slots=True)
 class Lowered:
     """The steps of one node. prepare: what packs weights. kept, scratch: buffers of its own, name
-    -> bytes. cycles: a rough cost on one core. chain: of several nodes that run as one, of which
-    ``node`` is the last.
+    -> bytes. cycles: a rough cost on one core. updated: parameters that it changes. chain: of
+    several nodes that run as one, of which ``node`` is the last.
     """
 
     node: Node
@@ -56,6 +57,7 @@ class Lowered:
     scratch: dict[str, int] = field(default_factory=dict)
     cycles: float = 0.0
     plan: Plan | None = None
+    updated: tuple[Value, ...] = ()
     chain: "Chain | None" = None
 
     @property
@@ -89,6 +91,15 @@ class Lowered:
         return list(inputs[1 : 3 if getattr(op, "bias", False) else 2])
 
 
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The parameter of a gradient, and where the arrays and scalars of its update are."""
+
+    parameter: Value
+    update: Update
+    operands: dict[str, Operand]
+
+
 class Lowering:
     """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
     by name. ``policy``: the methods that its convolutions may use. ``about``: what the program is,
@@ -115,6 +126,8 @@ class Lowering:
         self._packing = Shelf(machine, replace(policy, packs=True, priced=True))
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
+        # What is done with gradients instead of storing them, by their names.
+        self.updates: dict[str, Updated] = {}
         self._count = 0
 
     # Where things are ----------------------------------------------------------------------------
@@ -164,6 +177,8 @@ class Lowering:
         out = self.where(node.output)
         if isinstance(op, ConvolveWeight):
             names = {"x": inputs[0], "w": out, "out": inputs[1]}
+            updated = self.updates.get(node.output.name)
+            names |= {} if updated is None else updated.operands
         elif isinstance(op, ChannelConv):
             names = {"x": inputs[0], "w": self.constant(op.weight), "out": out}
         else:
@@ -183,6 +198,8 @@ class Lowering:
         made = Lowered(
             node, list(steps), list(prepare), dict(kept), dict(scratch), plan.cycles, plan
         )
+        if node.output.name in self.updates:
+            made.updated = (self.updates[node.output.name].parameter,)
         return self.named(made, names)
 
     def packs(self, node: Node) -> bool:

@@ -53,9 +53,8 @@ class State:
 
     def zeros(self, trained: bool = False) -> Array:
         """Zeros in the same layout: for gradients, momenta."""
-        made = aligned((self.trained if trained else self.size) * self.dtype.itemsize)
-        made[:] = 0
-        return made.view(self.dtype)
+        size = (self.trained if trained else self.size) * self.dtype.itemsize
+        return aligned(size, zeros=True).view(self.dtype)
 
     def offset(self, name: str) -> int:
         """Where a parameter begins, in elements."""

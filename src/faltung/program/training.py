@@ -1,6 +1,7 @@
 """A training step as one program: forward, backward, optimizer, in one parallel region."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
 from faltung.program.state import State, strides
 from faltung.program.threads import threads_for
+from faltung.program.updates import fuse, fusible, ordered, scalars_of
 
 Array = npt.NDArray[Any]
 _MASK = (1 << 64) - 1
@@ -65,7 +67,9 @@ class TrainingStep:
     """``step(x, target, lr=...)`` trains on one batch of a fixed size.
 
     It owns its memory and is used by one thread at a time. Several of them, for other batch sizes,
-    share state and slots. precision: as for ``Inference``.
+    share state and slots. precision: as for ``Inference``. keep_gradients: all of them are in
+    ``slots.gradients`` after a step; those of large matrices are otherwise used where they are
+    made.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class TrainingStep:
         class_weights: Sequence[float] | None = None,
         precision: str = "fast",
         machine: Machine | None = None,
+        keep_gradients: bool = False,
     ) -> None:
         whole("batch", batch, 1)
         state.check(training.graph)
@@ -96,12 +101,14 @@ class TrainingStep:
         results = [v for v in (*training.losses, training.correct) if v is not None]
         kept = {*grads, *updates, *(value.name for value in results)}
         nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
-        self.nodes = nodes
+        keeps = keep_gradients or slots.optimizer.clip is not None
+        at_once = {} if keeps else fusible(nodes, grads)
+        self.nodes = nodes = ordered(nodes, at_once)
         outside = [graph.input.name, *grads, *updates]
         places = Places(nodes, outside, first)
         weights = {name: strides(p) for name, p in state.parameters.items()}
         weights |= {grad: weights[name] for grad, name in grads.items()}
-        policy = policy_of(precision)
+        policy = replace(policy_of(precision), packs=True)
         lowering = Lowering(places, weights, batch, graph.dtype, machine or current(), policy)
         fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
         fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}
@@ -119,6 +126,7 @@ class TrainingStep:
         feeds = [graph.input, training.target, training.smoothing, *scales]
         feeds += [] if training.class_weights is None else [training.class_weights]
         feeds += [*self._keys, *self._rows, *self._scalars.values()]
+        done = fuse(lowering, nodes, at_once, state, slots.optimizer)
         self.assembly = Assembly(
             nodes,
             lowering,
@@ -126,7 +134,7 @@ class TrainingStep:
             fixed=fixed,
             feeds=feeds,
             kept=results,
-            ends=_update(lowering, slots),
+            ends=_update(lowering, slots, done),
         )
         array = self.assembly.array
         self._input, self._target = array(graph.input), array(training.target)
@@ -231,20 +239,21 @@ class TrainingStep:
         return 0 if self._correct is None else int(self._correct)
 
 
-def _update(lowering: Lowering, slots: Slots) -> Work:
+def _update(lowering: Lowering, slots: Slots, done: set[str]) -> Work:
     """The optimizer: the norm of all gradients where they are clipped, then ranges of the
-    parameters: those that weight decay shrinks, then the others; what is frozen lies between them.
+    parameters: those that weight decay shrinks, then the others; what is frozen, or ``done`` with
+    the gradient, lies between them.
     """
     work, state, optimizer = Work(), slots.state, slots.optimizer
     waits = optimizer.clip is not None
     if waits:
         _clip(work, lowering, state.trained)
-    for decay, start, end in _ranges(slots):
+    for decay, start, end in _ranges(slots, done):
         arrays = [
             Operand(name, start * state.dtype.itemsize)
             for name in ("parameters", "gradients", *optimizer.slots)
         ]
-        scalars = [decay if name == "decay" else name for name in optimizer.scalars]
+        scalars = scalars_of(optimizer, decay)
         size = end - start
         outputs = [arrays[0], *arrays[2:]]
         elementwise.formulas(
@@ -269,12 +278,13 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
     return work
 
 
-def _ranges(slots: Slots) -> Iterator[tuple[str, int, int]]:
-    """(decay or none, first element, end) of each run of parameters that are trained. The gradients
-    of the others are never written and stay zero, so that clipping may add up all of them.
+def _ranges(slots: Slots, done: set[str]) -> Iterator[tuple[bool, int, int]]:
+    """(whether it decays, first element, end) of each run of parameters that are trained. The
+    gradients of the others are never written and stay zero, so that clipping may add up all of
+    them.
     """
-    state, trained = slots.state, set(slots.trained)
-    for decay, start, end in (("decay", 0, state.decayed), ("none", state.decayed, state.trained)):
+    state, trained = slots.state, set(slots.trained) - done
+    for decay, start, end in ((True, 0, state.decayed), (False, state.decayed, state.trained)):
         names = [name for name in state.parameters if start <= state.offset(name) < end]
         begin: int | None = None
         for name in names:

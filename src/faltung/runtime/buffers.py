@@ -22,8 +22,10 @@ _KEEP_BLOCKS = 4  # the most free blocks that a thread keeps
 _PAGE_BYTES = 4096
 
 
-def aligned(n_bytes: SupportsIndex) -> Bytes:
+def aligned(n_bytes: SupportsIndex, *, zeros: bool = False) -> Bytes:
     """``n_bytes`` of uninitialised memory: a uint8 array whose address is a multiple of 64.
+
+    zeros: of zeros, which take memory only where they are written to.
 
     TypeError: not an integer. ValueError: negative. MemoryError: more than is free, or than the
     system grants.
@@ -35,7 +37,7 @@ def aligned(n_bytes: SupportsIndex) -> Bytes:
         raise FaltungError(f"n_bytes={size}: must not be negative")
     require(size, f"n_bytes={size}")
     try:
-        raw = np.empty(size + ALIGNMENT, np.uint8)
+        raw = (np.zeros if zeros else np.empty)(size + ALIGNMENT, np.uint8)
     except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can hold
         raise FaltungMemoryError(_refusal(size)) from None
     skip = -_address(raw) % ALIGNMENT

@@ -64,3 +64,7 @@ class WeightGradMethod(Method):
     def needs_channels_last(self, c: Correlation, machine: Machine) -> bool:
         """Whether the output gradient must be copied so that channels are contiguous."""
         return False
+
+    def fuses_update(self, c: Correlation, machine: Machine) -> bool:
+        """Whether the step of an optimizer can take the place of storing the gradient."""
+        return False

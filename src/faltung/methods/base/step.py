@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.jit.compile import Recipe
+from faltung.methods.base.update import Update
 
 Table = npt.NDArray[np.int64]
 
@@ -53,13 +54,16 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """The arrays of one problem; ``aux``: those that an epilogue reads."""
+    """The arrays of one problem; ``aux``: those that an epilogue reads. ``update``: what a gradient
+    for the weight is for, where it is not to be stored.
+    """
 
     x: Operand
     w: Operand
     out: Operand
     bias: Operand | None = None
     aux: tuple[Operand, ...] = ()
+    update: Update | None = None
 
 
 def shifted(operand: Operand, elements: int, dtype: str) -> Operand:

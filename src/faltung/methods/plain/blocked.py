@@ -57,6 +57,7 @@ class BlockedSums(TiledKernel):
         for number, kind in enumerate(self.kinds):
             self._sum(code.open(f"sum{number}", SUM), kind)
             self._finish(code.open(f"finish{number}", self.finish_function), kind)
+        self.packing_function(code)
 
     @property
     def finish_function(self) -> list[tuple[str, str]]:

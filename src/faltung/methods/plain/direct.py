@@ -44,6 +44,7 @@ from faltung.methods.base.tiles import (
     tiles_of,
 )
 from faltung.methods.plain.blocked import BlockedSums, panel_of
+from faltung.methods.plain.inside import inside
 from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
@@ -328,18 +329,18 @@ class Direct(ForwardMethod):
         for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
+            kernel = replace(kernel, inside=inside(c, work.packs, chosen.order, blocks))
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
             # Blocks that follow each other, where nothing else brings their weights in time.
             apart = kernel.order.index("block") < kernel.order.index("segment")
             further = {}
-            if apart and not kernel.prefetch_weights:
+            if apart and not kernel.prefetch_weights and kernel.inside is None:
                 further["fetched"] = c.channels_in * c.taps * blocks.width * c.item_bytes
             if isinstance(kernel, BlockedKernel):
                 size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
                 title, further = f"{title} by {size} channels", {"panel": size}
-            add_tiles(
-                c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores, **further
-            )
+            asked = (c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
+            add_tiles(*asked, machine=machine, **further)
 
 
 def _panel(c: Correlation, machine: Machine, blocks: ChannelBlocks) -> int:

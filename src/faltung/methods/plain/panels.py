@@ -25,7 +25,7 @@ from faltung.methods.base.addresses import offsets
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import Strided, output_of, stepped_input_of
-from faltung.methods.base.step import Arrays, Table, Work, shifted, table
+from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
 from faltung.methods.plain.tiled import product_cycles
 
@@ -41,6 +41,11 @@ BLOCK_ROWS = 256
 CORE_ITEMS = 8
 # Threads share the rows where these are more than the columns over so much.
 SHARED_ROWS = 2
+# Both arrays are read where they lie where rows are no more than these, and what is broadcast where
+# columns are: a copy would be used too seldom.
+PLACED_ROWS, PLACED_COLUMNS = 96, 64
+# So few rows are over before vectors arrive from memory by themselves.
+PREFETCH_ROWS = 16
 # Positions between the rows of a panel beyond those of a band.
 PAD = 16
 # Cycles of a tile beside its sums.
@@ -115,28 +120,42 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     blocks, rest = -(-b.of.channels // block), b.of.channels % block
     heights = split(a.of.channels, budget(machine) // VECTORS)
     row_blocks = _row_blocks(heights, b.of.channels)
-    bands, segments = _bands(c, a, b, -(-every // -(-every // most)))
+    even = _even(c, a), _even(c, b)
+    bands, segments = _bands(c, a, b, -(-every // -(-every // most)), all(even))
+    few = even[1] and a.of.channels <= PLACED_ROWS
+    placed = even[0] and (few or b.of.channels <= PLACED_COLUMNS), few
     # The pitch is in the code, and the same for all sizes.
     pitch = most + PAD
-    a_size = max(rows for _, rows, *_ in row_blocks) * pitch
-    panels_size = a_size + block * most
+    a_size = 0 if placed[0] else max(rows for _, rows, *_ in row_blocks) * pitch
+    panels_size = a_size + (0 if placed[1] else block * most)
     wanted = CORE_ITEMS * machine.cores // (c.groups * len(row_blocks))
     ranges = _cut(blocks, max(1, min(blocks, wanted)))
     items = c.groups * len(row_blocks) * len(ranges)
-    panels = work.borrow("panels", items * panels_size * c.item_bytes)
+    size = items * panels_size * c.item_bytes
+    panels = work.borrow("panels", size) if size else b.of.array
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
-    step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch).step(
+    what = "in place" if all(placed) else "panels"
+    prefetch = placed[1] and a.of.channels <= PREFETCH_ROWS
+    begin = sum(w.taps[0] for w in c.windows)
+    update, beside = arrays.update, dict[str, Argument]()
+    if update is not None:
+        beside = {name: shifted(Operand(name), begin, c.dtype) for name in update.arrays}
+        beside |= {name: Operand(name) for name in update.numbers}
+        what = f"{what}, optimizer"
+    kernel = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch, placed, prefetch, update)
+    step = kernel.step(
         items,
-        f"weight_grad {VECTORS}x{sizes[0]}, panels",
+        f"weight_grad {VECTORS}x{sizes[0]}, {what}",
         barrier=barrier,
         a=a.of.array,
         b=b.of.array,
-        sums=shifted(arrays.w, sum(w.taps[0] for w in c.windows), c.dtype),
+        sums=shifted(arrays.w, begin, c.dtype),
         panels=panels,
         bands=bands,
         segments=segments,
         row_blocks=table(row_blocks, ROWS),
         ranges=table(ranges, RANGE),
+        **beside,
         **{"band_count": len(bands), "row_block_count": len(row_blocks)},
         **{"range_count": len(ranges), "blocks": blocks},
         **{"a_group": a.of.group, "a_step": a.step, "b_group": b.of.group, "b_step": b.step},
@@ -154,6 +173,12 @@ def _sides(c: Correlation, arrays: Arrays) -> tuple[_Side, _Side]:
     shape = [c.batch, *(w.axis.output for w in c.windows[:-1])]
     sides = [_Side(of, offsets(shape, [of.batch, *of.along[:-1]])) for of in (x, g)]
     return (sides[1], sides[0]) if swapped(c) else (sides[0], sides[1])
+
+
+def _even(c: Correlation, side: _Side) -> bool:
+    """Whether an array can be read where it lies: channels contiguous, positions evenly apart."""
+    even = np.arange(len(side.rows)) * (c.windows[-1].axis.output * side.of.position)
+    return not side.source.channels_first and bool(np.array_equal(side.rows.ravel(), even))
 
 
 def _row_blocks(
@@ -180,11 +205,13 @@ def _cut(count: int, parts: int) -> list[tuple[int, int]]:
     return list(pairwise(round(i * count / parts) for i in range(parts + 1)))
 
 
-def _bands(c: Correlation, a: _Side, b: _Side, size: int) -> tuple[Table, Table]:
-    """Bands of ``size`` positions, and their segments along the last axis."""
+def _bands(c: Correlation, a: _Side, b: _Side, size: int, even: bool) -> tuple[Table, Table]:
+    """Bands of ``size`` positions, and their segments along the last axis; ``even``: one of each
+    band, as all positions are evenly apart in both arrays.
+    """
     length, every = c.windows[-1].axis.output, c.batch * c.outputs
     band = np.arange(0, every, size, dtype=np.int64)
-    begins = np.union1d(band, np.arange(0, every, length, dtype=np.int64))
+    begins = band if even else np.union1d(band, np.arange(0, every, length, dtype=np.int64))
     row, along = np.divmod(begins, length)
     at = [side.rows[row] + along * side.of.position for side in (a, b)]
     segments = np.stack([*at, begins % size, np.diff(begins, append=every)], axis=1)

@@ -15,12 +15,13 @@ from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, ze
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.update import Update
 
 # Columns of the tables: of bands (first segment, segments, positions); of segments (offsets in both
 # arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
 # height); of ranges of blocks of columns (the first, the one behind the last).
 BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
-TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band"])
+TILE_NUMBERS = ("length", "row", "band", "final", "a_step", "b_step")
 # Functions that lay out a segment. ``step``: elements from position to position where channels are
 # contiguous, else from channel to channel.
 VECTORS_FUNCTION = parameters(["array", "panel"], ["count", "step"])
@@ -46,7 +47,9 @@ class PanelsKernel(Kernel):
 
     heights: rows of the tiles, one or two kinds. vectors: of a block of columns; ``rest``: channels
     of a last one that is smaller, 0 where there is none. sources: the broadcast array and that of
-    the vectors. pitch: positions from row to row of the panel of broadcasts.
+    the vectors. pitch: positions from row to row of the panel of broadcasts. placed: which of the
+    two are read where they lie. prefetch: the vectors of the next band, where those of this one are
+    read. update: what is done with the sums of all bands, instead of storing them.
     """
 
     name = "weight_panels"
@@ -66,6 +69,31 @@ class PanelsKernel(Kernel):
     rest: int
     sources: tuple[Source, Source]
     pitch: int
+    placed: tuple[bool, bool]
+    prefetch: bool
+    update: Update | None = None
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        if self.update is None:
+            return pointers, numbers
+        return (*pointers, *self.update.arrays, *self.update.numbers), numbers
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Arrays in the order of the weight: the sums, and what an update changes."""
+        return ("sums", *(() if self.update is None else self.update.arrays))
+
+    @property
+    def tile_function(self) -> list[tuple[str, str]]:
+        """What the function of a tile takes."""
+        scalars = () if self.update is None else self.update.numbers
+        return parameters(["a", "b", *self.stored, *scalars], list(TILE_NUMBERS))
+
+    @property
+    def row_step(self) -> int:
+        """Elements from row to row of what is broadcast."""
+        return 1 if self.placed[0] else self.pitch
 
     def widths(self, machine: Machine) -> list[int]:
         """Channels of the kinds of blocks of columns."""
@@ -73,11 +101,14 @@ class PanelsKernel(Kernel):
         return [whole, self.rest] if self.rest else [whole]
 
     def functions(self, code: Functions) -> None:
-        _broadcasts(code.open("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
+        if not self.placed[0]:
+            _broadcasts(code.open("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
         for number, channels in enumerate(self.widths(code.machine)):
-            _vectors(code.open(f"vectors{number}", VECTORS_FUNCTION), self.sources[1], channels)
+            if not self.placed[1]:
+                made = code.open(f"vectors{number}", VECTORS_FUNCTION)
+                _vectors(made, self.sources[1], channels)
             for kind, rows in enumerate(self.heights):
-                self._tile(code.open(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
+                self._tile(code.open(f"tile{kind}{number}", self.tile_function), rows, channels)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -95,34 +126,61 @@ class PanelsKernel(Kernel):
                 rows, columns = f.divmod(item.index, given["range_count"])
                 group, row_block = f.divmod(rows, given["row_block_count"])
                 block = entry("row_blocks", row_block, ROWS)
-                with f.when(f.value(f"icmp ne i64 {rows}, {item.values[0]}")):
-                    walk.lay_rows(group, block)
+                if not self.placed[0]:
+                    with f.when(f.value(f"icmp ne i64 {rows}, {item.values[0]}")):
+                        walk.lay_rows(group, block)
                 item.carry([rows])
                 walk.columns(group, block, entry("ranges", columns, RANGE))
 
     def _tile(self, v: Vectors, rows: int, channels: int) -> None:
         f, vectors = v.function, -(-channels // v.lanes)
-        moving = [("%a", 1), ("%b", vectors * v.lanes)]
-        offsets = [p * self.pitch for p in range(rows)]
+        moving = [
+            ("%a", "%a_step" if self.placed[0] else 1),
+            ("%b", "%b_step" if self.placed[1] else vectors * v.lanes),
+        ]
+        offsets = [p * self.row_step for p in range(rows)]
+        # Of a panel whole vectors exist.
+        masks = [v.first(channels - q * v.lanes) for q in range(vectors)]
+
+        ahead = f.mul("%b_step", "%length")
 
         def add(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
-            return broadcast_product(v, acc, a, offsets, b)
+            if self.prefetch:
+                f.prefetch(v.at(b, ahead))
+            return broadcast_product(v, acc, a, offsets, b, masks if self.placed[1] else None)
 
         start = zeros(v, rows, vectors)
         _, acc = accumulate(v, start, (0, "%length"), moving, add, runs=True)
-        # The first band stores, later ones add.
-        for later in f.branches(f.value("icmp ne i64 %band, 0")):
-            _store_sums(v, acc, channels, add=later)
+        if self.update is None:
+            self._store_sums(v, acc, channels)
+            return
+        for final in f.branches(f.value("icmp ne i64 %final, 0")):
+            self._store_sums(v, acc, channels, final)
+
+    def _store_sums(
+        self, v: Vectors, acc: Accumulators, channels: int, final: bool = False
+    ) -> None:
+        """The first band stores, later ones add; ``final``: the last one updates."""
+        for later in v.function.branches(v.function.value("icmp ne i64 %band, 0")):
+            _store(v, acc, channels, add=later, update=self.update if final else None)
 
 
-def _store_sums(v: Vectors, acc: list[list[str]], channels: int, *, add: bool) -> None:
-    line = "%sums"
+def _store(
+    v: Vectors, acc: Accumulators, channels: int, *, add: bool, update: Update | None
+) -> None:
+    names = ("sums", *(() if update is None else update.arrays))
+    lines = {name: f"%{name}" for name in names}
+    scalars = [] if update is None else update.load(v)
     for row in acc:
         for q, value in enumerate(row):
-            at, lanes = v.at(line, q * v.lanes), min(v.lanes, channels - q * v.lanes)
-            total = v.add(v.load(at, v.first(lanes)), value) if add else value
-            v.store_first(total, at, lanes)
-        line = v.at(line, "%row")
+            at = {name: v.at(line, q * v.lanes) for name, line in lines.items()}
+            lanes = min(v.lanes, channels - q * v.lanes)
+            total = v.add(v.load(at["sums"], v.first(lanes)), value) if add else value
+            if update is None:
+                v.store_first(total, at["sums"], lanes)
+            else:
+                update.store(v, total, at, scalars, lanes)
+        lines = {name: v.at(line, "%row") for name, line in lines.items()}
 
 
 @dataclass(frozen=True)
@@ -140,11 +198,15 @@ class _Band:
 
     def lay_rows(self, group: str, rows: str) -> None:
         """Lay out the panel of broadcasts of a block of rows."""
-        f, v, given = self.v.function, self.v, self.given
+        more = [("i64", self.v.function.word(rows, 1))]
+        self._lay("broadcasts", self._rows(group, rows), 0, self.panels, 1, more)
+
+    def _rows(self, group: str, rows: str) -> str:
+        """Where a block of rows begins."""
+        f, given = self.v.function, self.given
         step = given["a_step"] if self.kernel.sources[0].channels_first else 1
         row = f.mul(f.word(rows, 0), step)
-        array = v.at(given["a"], f.add(f.mul(group, given["a_group"]), row))
-        self._lay("broadcasts", array, 0, self.panels, 1, [("i64", f.word(rows, 1))])
+        return self.v.at(given["a"], f.add(f.mul(group, given["a_group"]), row))
 
     def _lay(
         self,
@@ -174,33 +236,54 @@ class _Band:
         panel = v.at(self.panels, given["a_size"])
         array = v.at(given["b"], f.mul(group, given["b_group"]))
         sums = f.add(f.mul(group, given["sums_group"]), f.mul(f.word(rows, 0), given["row"]))
-        sums = v.at(given["sums"], sums)
         last = f.sub(given["blocks"], 1)
         step = given["b_step"] if self.kernel.sources[1].channels_first else 1
         with f.loop(f.word(blocks, 0), f.word(blocks, 1)) as block:
             first = f.mul(block.index, widths[0])
-            source, out = v.at(array, f.mul(first, step)), v.at(sums, first)
+            source, out = v.at(array, f.mul(first, step)), f.add(sums, first)
             is_last = f.value(f"icmp eq i64 {block.index}, {last}")
             kinds = [
-                partial(self._block, number, channels, source, panel, out, rows)
+                partial(self._block, number, channels, source, panel, out, group, rows)
                 for number, channels in enumerate(widths)
             ]
             f.switch(f.value(f"zext i1 {is_last} to i64"), kinds)
 
     def _block(
-        self, number: int, channels: int, source: str, panel: str, out: str, rows: str
+        self,
+        number: int,
+        channels: int,
+        source: str,
+        panel: str,
+        out: str,
+        group: str,
+        rows: str,
     ) -> None:
         f, v = self.v.function, self.v
-        self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
-        a, row = self.panels, self.given["row"]
+        a, b, row = self.panels, panel, self.given["row"]
+        if self.kernel.placed[0]:
+            a = self._placed(self._rows(group, rows), 0)
+        if self.kernel.placed[1]:
+            b = self._placed(source, 1)
+        else:
+            self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
+        given, update = self.given, self.kernel.update
+        scalars = [] if update is None else [given[name] for name in update.numbers]
+        last = f.value(f"icmp eq i64 {self.number}, {f.sub(given['band_count'], 1)}")
+        final = f.value(f"zext i1 {last} to i64")
+        numbers = (self.length, row, self.number, final, given["a_step"], given["b_step"])
         for kind, height in enumerate(self.kernel.heights):
-            with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("ptr", out)]) as tile:
+            with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("i64", out)]) as tile:
                 a, out = tile.values
-                call = [("ptr", a), ("ptr", panel), ("ptr", out)]
-                call += [("i64", value) for value in (self.length, row, self.number)]
-                f.call(f"tile{kind}{number}", call)
-                tile.carry([v.at(a, height * self.kernel.pitch), v.at(out, f.mul(row, height))])
+                stored = (v.at(given[name], out) for name in self.kernel.stored)
+                call = [("ptr", at) for at in (a, b, *stored, *scalars)]
+                f.call(f"tile{kind}{number}", [*call, *(("i64", value) for value in numbers)])
+                next_a = v.at(a, height * self.kernel.row_step)
+                tile.carry([next_a, f.add(out, f.mul(row, height))])
             a, out = tile.results
+
+    def _placed(self, array: str, side: int) -> str:
+        """Where the band begins in an array that is read where it lies: it is one segment."""
+        return self.v.at(array, self.v.function.word(self.segments, side))
 
 
 # The copies ---------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 The two differ in what one tile does. Both cut the outputs of the last axis into tiles, leave out
 what lies in zeros, and go over (sample, group, block of output channels, row, segment of a row).
+
+Weights are packed before, once for all calls; or, where that is at every call and all positions of
+a block follow each other, by the items themselves (``inside``).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,14 +20,15 @@ from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
+from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, pitches, rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems, part
 from faltung.methods.base.remembered import remembered
-from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Table, Work
+from faltung.methods.base.step import MISSING, Argument, Arrays, Operand, Step, Table, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
@@ -35,6 +39,7 @@ from faltung.methods.base.tiles import (
 )
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.weights import weight_blocks
+from faltung.methods.plain.inside import NUMBERS, POINTERS, Inside, arguments
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
@@ -83,6 +88,13 @@ class TiledKernel(EpilogueKernel):
     order: tuple[str, ...] = INDICES
     epilogue: Epilogue | None = None
     aux_steps: tuple[int, ...] = ()
+    inside: Inside | None = None
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        if self.inside is None:
+            return pointers, numbers
+        return (*pointers, *POINTERS), (*numbers, *NUMBERS)
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         """Write the function of one kind of tile, with the arguments ``tile_function``."""
@@ -98,7 +110,7 @@ class TiledKernel(EpilogueKernel):
         outside = [name for name in self.order[: self.order.index("row")] if name != "batch"]
         repeated, (stop,) = self.counts(step, outside), self.counts(step, ["row"])
         rows = axes[0].output
-        if prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
+        if self.inside is not None or prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
             return None
         each = stop // rows * steps["row"]
         items = tuple(i * each for i in range(rows + 1))
@@ -108,16 +120,37 @@ class TiledKernel(EpilogueKernel):
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
             self.tile(code.open(f"tile{number}", self.tile_function), kind)
+        self.packing_function(code)
+
+    def packing_function(self, code: Functions) -> None:
+        """What lays out a panel, where items do."""
+        if self.inside is not None:
+            self.inside.function(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        with f.loop("%begin", "%end") as item:
+        if self.inside is None:
+            with f.loop("%begin", "%end") as item:
+                self._item(v, given, self._indices(f, given, item.index))
+            return
+        first, stop = part(f, given["inner"], given["parts"], "%begin", "%end")
+        panel = v.at(given["panels"], f.mul("%begin", given["panel_size"]))
+        with f.loop(first, stop, [("i64", "-1")]) as item:
             where = self._indices(f, given, item.index)
-            row = f.mul(where["row"], COLUMNS + len(self.aux_steps))
-            row = f.at(given["rows"], row, "i64")
-            here = given | self._addresses(v, given, where, row)
-            share = f.at(given["segments"], where["segment"], "i64")
-            self.share(v, here, f.word(share, 0), f.word(share, 1))
+            block = f.add(f.mul(where["group"], given["block"]), where["block"])
+            with f.when(f.value(f"icmp ne i64 {block}, {item.values[0]}")):
+                self.inside.lay(v, given, where, panel)
+            item.carry([block])
+            self._item(v, given, where, w=panel)
+
+    def _item(self, v: Vectors, given: Arguments, where: Mapping[str, str], **other: str) -> None:
+        """The tiles of an item; ``other``: addresses that are not those of the arguments."""
+        f = v.function
+        row = f.mul(where["row"], COLUMNS + len(self.aux_steps))
+        row = f.at(given["rows"], row, "i64")
+        here = given | self._addresses(v, given, where, row) | other
+        share = f.at(given["segments"], where["segment"], "i64")
+        self.share(v, here, f.word(share, 0), f.word(share, 1))
 
     def share(self, v: Vectors, here: Mapping[str, str], first: str, stop: str) -> None:
         """The tiles of an item: runs of the table from ``first`` up to ``stop``."""
@@ -229,15 +262,17 @@ def add_tiles(
     barrier: bool,
     cores: int,
     fetched: int = 0,
+    machine: Machine | None = None,
     **further: int,
 ) -> None:
-    """Add the steps for the output channels of ``blocks``: packing, then the tiles.
+    """Add the steps for the output channels of ``blocks``: packing, then the tiles. machine: given
+    where items pack.
 
     ``fetched``: bytes of weights of the next block that the tiles of one fetch. ``further``:
     numbers that only this kernel takes.
     """
     *outer, last = c.windows
-    packed, bias = _pack(c, work, arrays, blocks)
+    packed, bias = _pack(c, work, arrays, blocks, kernel.inside is not None)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
     in_code = len(kernel.taps) == len(offsets)
     rows, patterns = rows_of(
@@ -254,11 +289,15 @@ def add_tiles(
     outputs = kernel.output_arguments(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
+    items, given = prod(counts), dict[str, Argument](w=packed)
+    if machine is not None and kernel.inside is not None:
+        items, given = arguments(c, machine, work, arrays, blocks, items)
+        title = f"{title}, packs"
     step = kernel.step(
-        prod(counts),
+        items,
         title,
         barrier=barrier,
-        w=packed,
+        **given,
         bias=bias,
         rows=rows,
         segments=cut,
@@ -308,17 +347,18 @@ def _divisor(others: int, cores: int) -> int:
 
 
 def _pack(
-    c: Correlation, work: Work, arrays: Arrays, blocks: ChannelBlocks
+    c: Correlation, work: Work, arrays: Arrays, blocks: ChannelBlocks, inside: bool
 ) -> tuple[Operand, Operand]:
     """Weights as (group, block, tap, input channel, output channel of the block), and the bias
-    likewise; zeros up to the width of a block.
+    likewise; zeros up to the width of a block. inside: the bias alone.
     """
     tap, size = c.channels_in * blocks.width, c.item_bytes
     bias_blocks = c.groups * blocks.count * blocks.width
-    packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
+    weights = 0 if inside else c.groups * blocks.count * c.taps * tap * size
+    packed = work.keep("weights", weights) if weights else arrays.w
     bias = work.keep("bias", bias_blocks * size)
-    weight = _weight(c)
-    work.prepare += _packing(weight, arrays.w, arrays.bias, blocks, packed, bias)
+    steps = _packing(_weight(c), arrays.w, arrays.bias, blocks, packed, bias)
+    work.prepare += steps[1:] if inside else steps
     return packed, bias
 
 

@@ -110,6 +110,10 @@ class DirectWeightGrad(WeightGradMethod):
             return False
         return not choose(c, machine).space and c.out[2] != 1 and c.x[2] != 1
 
+    def fuses_update(self, c: Correlation, machine: Machine) -> bool:
+        """Where panels do it: they store each sum where it belongs."""
+        return panels.applies(c, machine)
+
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders along the last axis are not zeros, or there are few channels, whose taps
         then fill the tile beside them.
