@@ -48,6 +48,11 @@ RIGHT: tuple[Sum, ...] = (
 RESULT: tuple[Sum, ...] = (((0, 3, 6), (4,)), ((2, 4), ()), ((1, 3), ()), ((0, 2, 5), (1,)))
 
 
+def products(levels: int) -> int:
+    """How many there are."""
+    return PRODUCTS * products(levels - 1) if levels else 1
+
+
 def operands(v: Vectors, sums: Sequence[Sum], parts: Square) -> list[str]:
     """The ``LEFT`` or ``RIGHT`` sides of all products, those of one product of the first level
     after the other.
@@ -67,12 +72,12 @@ def operands(v: Vectors, sums: Sequence[Sum], parts: Square) -> list[str]:
     return made
 
 
-def results(v: Vectors, products: Sequence[str]) -> list[list[str]]:
-    """The reverse: all parts of the result."""
-    if len(products) == 1:
-        return [list(products)]
-    count = len(products) // PRODUCTS
-    inner = [results(v, products[i : i + count]) for i in range(0, len(products), count)]
+def results(v: Vectors, made: Sequence[str]) -> list[list[str]]:
+    """All parts of the result, from the products that were ``made``."""
+    if len(made) == 1:
+        return [list(made)]
+    count = len(made) // PRODUCTS
+    inner = [results(v, made[i : i + count]) for i in range(0, len(made), count)]
     flat = [[value for row in square for value in row] for square in inner]
     half = len(inner[0])
     quarters = [_added(v, each, flat) for each in RESULT]

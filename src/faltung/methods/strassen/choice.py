@@ -9,7 +9,7 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.remembered import remembered
-from faltung.methods.strassen.algebra import PRODUCTS
+from faltung.methods.strassen.algebra import products
 
 # Groups that are done one after the other.
 MOST_GROUPS = 8
@@ -55,12 +55,12 @@ class StrassenChoice:
     @property
     def parts(self) -> int:
         """Of positions, input channels and output channels."""
-        return 2**self.levels
+        return 1 << self.levels
 
     @property
     def points(self) -> int:
         """Products of parts."""
-        return PRODUCTS**self.levels
+        return products(self.levels)
 
     @property
     def width(self) -> int:
@@ -135,14 +135,14 @@ class StrassenChoice:
         for rows, count in self.tiles:
             step = max(rows * VECTORS / 2, (rows + VECTORS) / 2, costs.FMA_LATENCY_CYCLES)
             tiles += count * (self.part * step + TILE_CYCLES)
-        products = self.blocks * self.points * tiles
+        sums = self.blocks * self.points * tiles
         moved = self.points + self.parts**2
         row = VECTORS * RESULT_CYCLES * moved + self.parts**2 * POSITION_CYCLES
         far = self.sample * self.item_bytes > FAR_INPUTS_L2 * self.machine.l2
         inputs = self.rows * -(-self.part // self.lanes) * moved * INPUT_CYCLES[far]
         # All weights of a network come from memory.
         weights = self.weights * self.item_bytes / costs.MEMORY_BYTES_PER_CYCLE
-        total = products + self.blocks * self.rows * row + inputs
+        total = sums + self.blocks * self.rows * row + inputs
         return max(total, weights) + costs.STEP_CYCLES
 
 

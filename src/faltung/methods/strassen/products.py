@@ -22,7 +22,7 @@ from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.step import MISSING
-from faltung.methods.strassen.algebra import PRODUCTS, results
+from faltung.methods.strassen.algebra import products, results
 from faltung.methods.strassen.input_sums import TILE
 
 # Input channels of an iteration of the innermost loop.
@@ -65,12 +65,12 @@ class Products(EpilogueKernel):
 
     @property
     def parts(self) -> int:
-        return 2**self.levels
+        return 1 << self.levels
 
     @property
     def points(self) -> int:
         """Products of a block and a tile."""
-        return PRODUCTS**self.levels
+        return products(self.levels)
 
     def width(self, v: Vectors) -> int:
         """Output channels of a block."""
@@ -118,7 +118,7 @@ class Products(EpilogueKernel):
             before = f.add(f.mul(row, self.points), f.mul(rows, point))
             return v.at(a, f.mul(before, given["pitch"]))
 
-        moving = [(b, weights), (memory, self.width(v))]
+        moving: list[tuple[str, Index]] = [(b, weights), (memory, self.width(v))]
         with v.walk(0, self.points, moving, runs=True) as point:
             w, to = point.values
             again = left(first, height, f.add(point.index, 1))
