@@ -116,11 +116,12 @@ def test_arrays_that_lie_right_are_read_where_they_are(monkeypatch: pytest.Monke
     }
     copied: list[str] = []
     plain = inputs_of_programs.copy_in
-    monkeypatch.setattr(
-        inputs_of_programs,
-        "copy_in",
-        lambda name, *rest, **more: (copied.append(name), plain(name, *rest, **more)),
-    )
+
+    def recorded(name: str, *rest: Any, **more: Any) -> Any:
+        copied.append(name)
+        return plain(name, *rest, **more)
+
+    monkeypatch.setattr(inputs_of_programs, "copy_in", recorded)
     for number, array in enumerate(others.values(), 1):
         assert program(array).tobytes() == want
         assert len(copied) == number

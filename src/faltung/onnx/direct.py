@@ -80,13 +80,13 @@ def direct(program: Program, arrays: Mapping[str, Array], outputs: Sequence[Port
     )
     results = []
     for port in outputs:
-        x = part.outputs.get(port.name)
-        result = None if x is None else made.get(x.value.name)
-        if x is None or result is None:
+        y = part.outputs.get(port.name)
+        result = None if y is None else made.get(y.value.name)
+        if y is None or result is None:
             return None
-        seen = x.told(result)
+        seen = y.told(result)
         wanted = dtype_of(port.dtype)
-        if not np.may_share_memory(seen, result) or not seen.dtype == wanted == dtype_of(x.dtype):
+        if not np.may_share_memory(seen, result) or not seen.dtype == wanted == dtype_of(y.dtype):
             return None
         results.append(seen)
     values = compiled.inference.graph.inputs

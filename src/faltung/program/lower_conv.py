@@ -115,13 +115,14 @@ def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
     spec = replace(op.spec, batch=low.samples(node.inputs[0]))
     x, grad = node.inputs
     updated = low.updates.get(node.output.name)
+    update: dict[str, Any] = {} if updated is None else {"update": updated.update}
     return low.plan(
         build_weight_grad,
         spec,
         low.strides(x, spec.size),
         low.strides(grad, spec.output),
         _weight_strides(low, op.spec, node.output),
-        **({} if updated is None else {"update": updated.update}),
+        **update,
     )
 
 

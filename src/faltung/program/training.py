@@ -103,7 +103,7 @@ class TrainingStep:
         nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
         keeps = keep_gradients or slots.optimizer.clip is not None
         at_once = {} if keeps else fusible(nodes, grads)
-        self.nodes = nodes = ordered(nodes, at_once)
+        self.nodes = nodes = tuple(ordered(nodes, at_once))
         outside = [graph.input.name, *grads, *updates]
         places = Places(nodes, outside, first)
         weights = {name: strides(p) for name, p in state.parameters.items()}

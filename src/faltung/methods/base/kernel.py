@@ -79,13 +79,13 @@ class Kernel:
         """
         return None
 
-    def given(self, step: Step) -> dict[str, Argument]:
+    def named(self, step: Step) -> dict[str, Argument]:
         """The arguments of a step of this kernel, by name."""
         return dict(zip(self.names, step.arguments, strict=True))
 
     def counts(self, step: Step, names: Iterable[str]) -> list[int]:
         """Those of the arguments that are numbers."""
-        given = self.given(step)
+        given = self.named(step)
         return [int(given[name]) for name in names]  # type: ignore[arg-type]
 
     def emit(self, machine: Machine) -> str:

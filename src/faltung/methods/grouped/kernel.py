@@ -114,7 +114,7 @@ class GroupedKernel(EpilogueKernel):
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
         counts = self.counts(step, ("row_items", "last_items", "block_items"))
         outer = self.channels_outer and not self.patch_elements
-        patches = self.given(step).get("patches")
+        patches = self.named(step).get("patches")
         firsts = patches[:, 2].tolist() if isinstance(patches, np.ndarray) else None
         return items_of_rows(axes, self.rows, counts, firsts, outer)
 

@@ -333,14 +333,17 @@ class Direct(ForwardMethod):
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
             # Blocks that follow each other, where nothing else brings their weights in time.
             apart = kernel.order.index("block") < kernel.order.index("segment")
-            further = {}
+            further, fetched = {}, 0
             if apart and not kernel.prefetch_weights and kernel.inside is None:
-                further["fetched"] = c.channels_in * c.taps * blocks.width * c.item_bytes
+                fetched = c.channels_in * c.taps * blocks.width * c.item_bytes
             if isinstance(kernel, BlockedKernel):
                 size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
                 title, further = f"{title} by {size} channels", {"panel": size}
-            asked = (c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
-            add_tiles(*asked, machine=machine, **further)
+            cores = machine.cores
+            add_tiles(
+                *(c, work, arrays, kernel, runs, blocks, title, barrier, cores, fetched, machine),
+                **further,
+            )
 
 
 def _panel(c: Correlation, machine: Machine, blocks: ChannelBlocks) -> int:
