@@ -105,7 +105,8 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
     size, every = window.x_ring, window.every
-    there = ring(read // every, size) - ring(begin // every, size)
+    origin = begin // every % size if size else begin // every
+    there = ring(read // every, size) - origin
     offsets = (places if padded else there) * window.x
     found = (read >= 0) & (read % every == 0)
     return tuple((k, int(offsets[k])) for k in np.flatnonzero(found).tolist())
