@@ -252,6 +252,8 @@ class _Recorded:
     def bind(self, addresses: Sequence[int]) -> "_Recorded":
         return self
 
+    movable = bind
+
     def run(self, threads: int) -> int:
         return threads
 

@@ -333,7 +333,8 @@ class Direct(ForwardMethod):
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
             # Blocks that follow each other, where nothing else brings their weights in time.
             apart = kernel.order.index("block") < kernel.order.index("segment")
-            further, fetched = {}, 0
+            further: dict[str, int] = {}
+            fetched = 0
             if apart and not kernel.prefetch_weights and kernel.inside is None:
                 fetched = c.channels_in * c.taps * blocks.width * c.item_bytes
             if isinstance(kernel, BlockedKernel):
@@ -342,7 +343,7 @@ class Direct(ForwardMethod):
             cores = machine.cores
             add_tiles(
                 *(c, work, arrays, kernel, runs, blocks, title, barrier, cores, fetched, machine),
-                **further,
+                further,
             )
 
 

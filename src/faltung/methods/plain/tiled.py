@@ -263,7 +263,7 @@ def add_tiles(
     cores: int,
     fetched: int = 0,
     machine: Machine | None = None,
-    **further: int,
+    further: Mapping[str, int] | None = None,
 ) -> None:
     """Add the steps for the output channels of ``blocks``: packing, then the tiles. machine: given
     where items pack.
@@ -282,7 +282,7 @@ def add_tiles(
     rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
     others = c.batch * c.groups * blocks.count * len(rows)
     tiles = sum(count for _, _, count in runs) * len(along)
-    most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
+    most = _tiles_of_an_item(c, tiles, others, cores, bool(further))
     cut, run_table = shares(runs, kernel.kinds, last, along, most, _divisor(others, cores))
     share_tiles = tiles // (len(cut) - 1)  # of the smallest
     counts = (c.batch, c.groups, blocks.count, len(rows), len(cut) - 1)
@@ -311,7 +311,7 @@ def add_tiles(
         bias_block=blocks.width,
         fetched_lines=-(-fetched // (costs.LINE_BYTES * share_tiles * (len(cut) - 1))),
         share_tiles=share_tiles,
-        **further,
+        **(further or {}),
     )
     work.steps.append(step)
 
