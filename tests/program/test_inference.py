@@ -1,5 +1,6 @@
 """Networks compiled for inference: values, folding, the same bits, what they refuse."""
 
+from typing import Any
 from weakref import ref
 
 import numpy as np
