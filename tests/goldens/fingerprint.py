@@ -17,7 +17,7 @@ import numpy as np
 
 from faltung.jit.compile import Recipe, identity
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Argument, Operand, Step
+from faltung.methods.base.step import Argument, Code, Operand, Step, recipes
 from faltung.plan.binding import Places, places
 from faltung.plan.plan import Plan
 
@@ -123,10 +123,15 @@ def steps_hash(steps: Iterable[Step], where: Places, machine: Machine) -> str:
 
 def _step(step: Step, where: Places, machine: Machine) -> tuple[object, ...]:
     _, order = kernel_text(step.recipe, machine)
-    return step.items, step.barrier, *(_word(step.arguments[i], where) for i in order)
+    if any(isinstance(word, Code) for word in step.arguments):  # read by those that it calls
+        order = list(range(len(step.arguments)))
+    words = (_word(step.arguments[i], where, machine) for i in order)
+    return step.items, step.barrier, *words
 
 
-def _word(word: Argument, where: Places) -> str:
+def _word(word: Argument, where: Places, machine: Machine) -> str:
+    if isinstance(word, Code):
+        return kernel_text(word.recipe, machine)[0]
     if isinstance(word, Operand):
         slot, start = where[word.name]
         return f"{slot}+{start + word.offset}"
@@ -142,7 +147,8 @@ def _shared(texts: tuple[str, ...]) -> str:
 
 def kernels_hash(steps: Sequence[Step], machine: Machine) -> str:
     """The hash of the text of all kernels that have items, in the order of their steps."""
-    return _shared(tuple(kernel_text(step.recipe, machine)[0] for step in steps if step.items))
+    every = (recipe for step in steps if step.items for recipe in recipes(step))
+    return _shared(tuple(kernel_text(recipe, machine)[0] for recipe in every))
 
 
 def plan_hash(plan: Plan) -> str:
