@@ -152,7 +152,8 @@ def _shares(
     wanted = min(total, -(-wanted // divisor) * divisor)
     cuts = np.arange(wanted + 1, dtype=np.int64) * total // wanted
     starts = np.arange(len(rows), dtype=np.int64)[:, None] * tiles + np.cumsum(counts) - counts
-    begins = np.union1d(cuts[:-1], starts)
+    # Not with ``np.unique``, which would import masked arrays.
+    begins = np.array(sorted({*cuts[:-1].tolist(), *starts.ravel().tolist()}), np.int64)
     row, along = np.divmod(begins, tiles)
     run = np.searchsorted(starts[0], along, side="right") - 1
     at = firsts[run] + (along - starts[0, run]) * sizes[run]
