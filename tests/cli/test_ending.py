@@ -105,14 +105,14 @@ def test_within_text_that_is_executed() -> None:
 
 
 def test_where_nothing_can_be_raised() -> None:
-    """A Ctrl-C in ``__del__`` comes again after it."""
+    """A Ctrl-C in ``__del__`` comes again after it, and ends what the main thread waits for."""
     code = EAGER + (
         "import faltung.nets, signal, time\n"
         "class Thing:\n"
         "    def __del__(self): signal.raise_signal(signal.SIGINT); time.sleep(0)\n"
         "def graph(*_, **__):\n"
         "    Thing()\n"
-        "    time.sleep(20)\n"
+        "    time.sleep(100)\n"
         "faltung.nets.graph = graph\n"
     )
     done = subprocess.run(

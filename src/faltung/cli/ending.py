@@ -50,11 +50,14 @@ def begin(ours: bool) -> None:
     # Called last, after everything that is registered from now on. Then the interpreter takes away
     # all handlers; what is ignored stays ignored.
     atexit.register(_signal.signal, _signal.SIGINT, _signal.SIG_IGN)
-    before = sys.unraisablehook
+    before, main = sys.unraisablehook, _thread.get_ident()
 
     def press_again() -> None:
         time.sleep(AGAIN_SECONDS)
-        _thread.interrupt_main()
+        if hasattr(_signal, "pthread_kill"):  # it ends what the main thread waits for
+            _signal.pthread_kill(main, _signal.SIGINT)
+        else:
+            _thread.interrupt_main()
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
         """A Ctrl-C where nothing can be raised (``__del__``, a callback) comes again."""
