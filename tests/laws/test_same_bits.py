@@ -94,7 +94,7 @@ def test_every_method(
                 one = x[i : i + 1], w, bias, g[i : i + 1]
                 alone = made(direction, method, replace(spec, batch=1), one, last)
                 assert alone is not None and alone.tobytes() == first[i].tobytes(), spec
-    assert tried > 1 or method == "signal"
+    assert tried > 1 or method in ("signal", "strassen")  # few rows of the table are theirs
 
 
 def some(direction: str, method: str) -> Iterator[tuple[ConvSpec, bool]]:
