@@ -399,7 +399,7 @@ def _made(low: Lowering, links: Sequence[Link], offer: Offer) -> Lowered | None:
     for link, (_, each) in zip(links, offer.rings, strict=False):
         places[link.node.output.name] = size
         size += each
-    title = " | ".join(step.title for m in made for step in m.steps)
+    title = "; ".join(step.title for m in made for step in m.steps)
     samples = links[0].part.samples
     each_sample = items_of(samples, len(rows[-1].low), low.machine)
     step = chain(calls, places, size, samples, each_sample, title)
