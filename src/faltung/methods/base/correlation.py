@@ -254,21 +254,8 @@ def input_grad_whole(
         others = tuple(strides[2 + i] for strides in aux)
         taps = tuple(steps.tolist())
         windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, every=axis.stride))
-    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
-    return Correlation(
-        dtype=spec.dtype,
-        batch=spec.batch,
-        groups=spec.groups,
-        channels_in=outputs,
-        channels_out=inputs,
-        windows=tuple(windows),
-        x=split_groups(grad[:2], outputs),
-        out=split_groups(out[:2], inputs),
-        w=(w[0] * outputs, w[1], w[0]),
-        epilogue=epilogue,
-        aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
-        aux_base=(0,) * len(aux),
-    )
+    bases = (0,) * (1 + len(aux))
+    return _of_gradient(spec, windows, bases, grad, w, out, epilogue, aux)
 
 
 def input_grad_phase(
@@ -296,6 +283,22 @@ def input_grad_phase(
         bases = [base + part.start * step for base, step in zip(bases, steps, strict=True)]
         to, *others = (step * (part.step if part.count > 1 else 1) for step in steps)
         windows.append(Window(part.axis, grad[2 + i], to, taps, tuple(others)))
+    return _of_gradient(spec, windows, bases, grad, w, out, epilogue, aux)
+
+
+def _of_gradient(
+    spec: ConvSpec,
+    windows: Sequence[Window],
+    bases: Sequence[int],
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None,
+    aux: Sequence[Strides],
+) -> Correlation:
+    """Inputs and outputs of ``spec`` have changed places. bases: where the input gradient begins,
+    and each of ``aux``.
+    """
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
     return Correlation(
         dtype=spec.dtype,

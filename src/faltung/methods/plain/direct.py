@@ -340,11 +340,8 @@ class Direct(ForwardMethod):
             if isinstance(kernel, BlockedKernel):
                 size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
                 title, further = f"{title} by {size} channels", {"panel": size}
-            cores = machine.cores
-            add_tiles(
-                *(c, work, arrays, kernel, runs, blocks, title, barrier, cores, fetched, machine),
-                further,
-            )
+            asked = (c, work, arrays, kernel, runs, blocks, title, barrier, machine)
+            add_tiles(*asked, fetched, further)
 
 
 def _panel(c: Correlation, machine: Machine, blocks: ChannelBlocks) -> int:

@@ -210,7 +210,7 @@ class Spatial(ForwardMethod):
                 out_contiguous=last.out == 1,
             )
             title = f"spatial {blocks.channels}x{chosen.vectors}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine)
 
 
 def _scatter_cycles(c: Correlation, machine: Machine) -> float:

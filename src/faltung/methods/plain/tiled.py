@@ -260,13 +260,11 @@ def add_tiles(
     blocks: ChannelBlocks,
     title: str,
     barrier: bool,
-    cores: int,
+    machine: Machine,
     fetched: int = 0,
-    machine: Machine | None = None,
     further: Mapping[str, int] | None = None,
 ) -> None:
-    """Add the steps for the output channels of ``blocks``: packing, then the tiles. machine: given
-    where items pack.
+    """Add the steps for the output channels of ``blocks``: packing, then the tiles.
 
     ``fetched``: bytes of weights of the next block that the tiles of one fetch. ``further``:
     numbers that only this kernel takes.
@@ -280,7 +278,7 @@ def add_tiles(
     )
     # Rows of a ring come one after the other.
     rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
-    others = c.batch * c.groups * blocks.count * len(rows)
+    cores, others = machine.cores, c.batch * c.groups * blocks.count * len(rows)
     tiles = sum(count for _, _, count in runs) * len(along)
     most = _tiles_of_an_item(c, tiles, others, cores, bool(further))
     cut, run_table = shares(runs, kernel.kinds, last, along, most, _divisor(others, cores))
@@ -290,7 +288,7 @@ def add_tiles(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
     items, given = prod(counts), dict[str, Argument](w=packed)
-    if machine is not None and kernel.inside is not None:
+    if kernel.inside is not None:
         items, given = arguments(c, machine, work, arrays, blocks, items)
         title = f"{title}, packs"
     step = kernel.step(
