@@ -3,7 +3,7 @@
 The other axes are never padded: methods use tables for them (``addresses``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -12,7 +12,7 @@ import numpy as np
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import borders, offset_columns, scaled
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous, split_groups
-from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
+from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
 
 
@@ -33,6 +33,24 @@ def stage_input(
         strides = (batch, channel, *outermost, one)
     made = replace(c, x=split_groups(strides[:2], c.channels_in))
     return _stage(made, work, x, "input", c, outer, strides)
+
+
+def stage_output(
+    c: Correlation, work: Work, arrays: Arrays, add: Callable[[Correlation, Arrays], None]
+) -> None:
+    """Let ``add`` store where channels are contiguous, and from there copy once: for methods whose
+    vectors of outputs run along channels.
+    """
+    shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
+    target = (c.out[0], c.out[2], *(w.out for w in c.windows))
+    strides = contiguous(shape, True)
+    made = work.borrow("output", prod(shape) * c.item_bytes)
+    windows = tuple(replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
+    there = replace(c, windows=windows, out=(strides[0], c.channels_out, 1), out_base=0)
+    add(there, replace(arrays, out=made))
+    last = shifted(arrays.out, c.out_base, c.dtype)
+    title = "channels first"
+    work.steps.append(rearrange(c.dtype, shape, made, strides, last, target, title, barrier=True))
 
 
 def stage_blocks(

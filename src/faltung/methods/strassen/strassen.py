@@ -12,8 +12,8 @@ What it costs.  7/8 of the multiply-adds for each level, the sums, and weights t
   large.
 """
 
-from dataclasses import dataclass, replace
-from math import inf, prod
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from faltung.codegen.tile import parts
 from faltung.geometry.errors import FaltungError
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, reads_of
-from faltung.methods.base.correlation import Correlation, contiguous, of_groups
+from faltung.methods.base.correlation import Correlation, of_groups
 from faltung.methods.base.epilogue_arrays import Strided
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import (
@@ -35,7 +35,7 @@ from faltung.methods.base.step import (
     table,
 )
 from faltung.methods.copies.copy import copy
-from faltung.methods.copies.stage import rearrange
+from faltung.methods.copies.stage import stage_output
 from faltung.methods.strassen.choice import VECTORS, StrassenChoice, choose, why_not
 from faltung.methods.strassen.input_sums import SumInputs
 from faltung.methods.strassen.products import Products
@@ -80,27 +80,14 @@ class Strassen(ForwardMethod):
         chosen = choose(c, machine)
         if chosen is None:
             raise FaltungError(f"c={c}: must be a problem that applies ({why_not(c, machine)})")
-        # Vectors of outputs run along channels: where these are not contiguous, into memory where
-        # they are, and from there in one copy.
-        shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
-        target = (c.out[0], c.out[2], *(w.out for w in c.windows))
-        there, staged = arrays, c.out[2] != 1
-        if staged:
-            strides = contiguous(shape, True)
-            made = work.borrow("output", prod(shape) * c.item_bytes)
-            there = replace(arrays, out=made)
-            windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
-            out = (strides[0], c.channels_out, 1)
-            c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
-        for group in range(c.groups):
-            one, given = of_groups(c, there, group, 1)
-            _Group(one, work, given, chosen).add_steps(barrier)
-        if staged:
-            last = shifted(arrays.out, base, c.dtype)
-            title = "channels first"
-            work.steps.append(
-                rearrange(c.dtype, shape, made, strides, last, target, title, barrier=True)
-            )
+        staged = c.out[2] != 1
+
+        def add(c: Correlation, arrays: Arrays) -> None:
+            for group in range(c.groups):
+                one, given = of_groups(c, arrays, group, 1)
+                _Group(one, work, given, chosen).add_steps(barrier)
+
+        stage_output(c, work, arrays, add) if staged else add(c, arrays)
 
 
 STRASSEN = Strassen()

@@ -15,7 +15,7 @@ What it costs.  ``macs * points / (outputs * taps)`` multiply-adds, the transfor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from math import inf, prod
 
 import numpy as np
@@ -25,7 +25,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
 from faltung.methods.base.blocks import ChannelBlocks
-from faltung.methods.base.correlation import Correlation, contiguous, of_groups
+from faltung.methods.base.correlation import Correlation, of_groups
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import (
     MISSING,
@@ -38,7 +38,7 @@ from faltung.methods.base.step import (
     table,
 )
 from faltung.methods.copies.copy import copy
-from faltung.methods.copies.stage import rearrange
+from faltung.methods.copies.stage import stage_output
 from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
@@ -91,27 +91,14 @@ class Winograd(ForwardMethod):
         chosen = choose(c, machine)
         if chosen is None:
             raise FaltungError(f"c={c}: must be a problem that applies ({why_not(c)})")
-        # Vectors of outputs run along channels: where these are not contiguous, into memory where
-        # they are, and from there in one copy.
-        shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
-        target = (c.out[0], c.out[2], *(w.out for w in c.windows))
-        there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
-        if staged:
-            strides = contiguous(shape, True)
-            made = work.borrow("output", prod(shape) * c.item_bytes)
-            there = replace(arrays, out=made)
-            windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
-            out = (strides[0], c.channels_out, 1)
-            c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
-        for group in range(c.groups):
-            one, given = of_groups(c, there, group, 1)
-            _Group(one, work, given, chosen).add_steps(barrier)
-        if staged:
-            last = shifted(arrays.out, base, c.dtype)
-            title = "channels first"
-            work.steps.append(
-                rearrange(c.dtype, shape, made, strides, last, target, title, barrier=True)
-            )
+        staged = c.out[2] != 1 and c.channels_out > 1
+
+        def add(c: Correlation, arrays: Arrays) -> None:
+            for group in range(c.groups):
+                one, given = of_groups(c, arrays, group, 1)
+                _Group(one, work, given, chosen).add_steps(barrier)
+
+        stage_output(c, work, arrays, add) if staged else add(c, arrays)
 
 
 WINOGRAD = Winograd()
