@@ -1,7 +1,8 @@
-"""Batch normalisation at inference, an affine map of each channel, folded into the weights.
+"""What follows from parameters alone at inference: folded normalisation, and weights on a grid.
 
-With s = gain / sqrt(variance + eps): s (w * x + b - mean) + shift = (s w) * x + (s (b - mean) +
-shift). Where there is no convolution right before it, the vectors s and shift - s mean remain.
+Batch normalisation is an affine map of each channel, which is folded into the weights. With s =
+gain / sqrt(variance + eps): s (w * x + b - mean) + shift = (s w) * x + (s (b - mean) + shift).
+Where there is no convolution right before it, the vectors s and shift - s mean remain.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,16 +24,35 @@ class Derived:
     """A value that follows from parameters: "weight", "bias", "scale" or "shift" of a folded
     normalisation. sources: names of gain, shift, mean and variance; ``weight``, ``bias``: of the
     convolution.
+
+    Or the ``weight`` on a grid: the only source times ``factor`` is its scale, one for each entry
+    of its ``axis``, and the levels go from ``low`` to ``high``: "levels" are these, "numbers" what
+    they stand for.
     """
 
     value: Value
     kind: str
-    sources: tuple[str, str, str, str]
-    eps: float
+    sources: tuple[str, ...]
+    eps: float = 0.0
     weight: str = ""
     bias: str = ""
     transposed: bool = False
     groups: int = 1
+    low: int = 0
+    high: int = 0
+    axis: int = 0
+    factor: float = 1.0
+
+    @property
+    def shaped(self) -> bool:
+        """Whether it has the shape, and the order in memory, of the weight."""
+        return self.kind in ("weight", "levels", "numbers")
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What it is, but for the numbers that it follows from."""
+        grid = self.low, self.high, self.axis, self.factor
+        return self.kind, self.eps, self.transposed, self.groups, *grid
 
     def compute(self, parameters: Mapping[str, Array]) -> Array:
         """The numbers, in float64, from parameters in the shape that users see."""
@@ -41,13 +61,16 @@ class Derived:
         return made
 
     def _shape(self, parameters: Mapping[str, Array]) -> tuple[int, ...]:
-        return np.shape(parameters[self.weight if self.kind == "weight" else self.sources[0]])
+        return np.shape(parameters[self.weight if self.shaped else self.sources[0]])
 
     def into(self, out: Array, view: Callable[[str], Array]) -> None:
         """Write the numbers, computed in float64 and rounded once. view: a parameter by its name; a
         weight in the shape of ``out``, in which output channels (``transposed``: input channels)
         come first.
         """
+        if self.kind in ("levels", "numbers"):
+            self._on_grid(out, view)
+            return
         gain, shift, mean, variance = (np.asarray(view(name), np.float64) for name in self.sources)
         scale = gain / np.sqrt(variance + self.eps)
         if self.kind == "weight":
@@ -59,6 +82,14 @@ class Derived:
         if self.kind == "bias" and self.bias:
             found = np.asarray(view(self.bias), np.float64) * scale + found
         out[...] = found
+
+    def _on_grid(self, out: Array, view: Callable[[str], Array]) -> None:
+        """As the formula in a program has it, each operation rounded to float32."""
+        w = np.asarray(view(self.weight), np.float32)
+        scale = np.asarray(view(self.sources[0]), np.float32) * np.float32(self.factor)
+        scale = scale.reshape(*(1,) * self.axis, -1, *(1,) * (w.ndim - 1 - self.axis))
+        levels = np.clip(np.rint(w / scale), self.low, self.high) + np.float32(0)
+        out[...] = levels if self.kind == "levels" else levels * scale
 
 
 def _each(d: Derived, shape: tuple[int, ...], scale: Array) -> Array:

@@ -81,7 +81,7 @@ class Weights:
         self.fixed = dict(placed.fixed)
         self.strides = dict(placed.strides)
         self.strides |= {
-            name: self.strides[d.weight] for name, d in self.derived.items() if d.kind == "weight"
+            name: self.strides[d.weight] for name, d in self.derived.items() if d.shaped
         }
 
     def bytes(self, name: str) -> int:
@@ -119,7 +119,7 @@ class Weights:
             # A constant of a lowering: its name says its numbers.
             return self.numbers.token(name) if name in self.numbers.parameters else name
         parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
-        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), *parts
+        return *d.key, bool(d.bias), *parts
 
     def compute(self, names: Iterable[str], passing: Array | None = None) -> None:
         """Compute what is derived from the parameters as they are now. passing: memory for those
@@ -132,7 +132,7 @@ class Weights:
             raw = passing if memory == PASSING else self.memories[memory]
             assert raw is not None
             out = raw[at : at + self.bytes(name)].view(dtype)
-            if derived.kind == "weight":
+            if derived.shaped:
                 shape = self.numbers.parameters[derived.weight].inner
                 steps = [dtype.itemsize * step for step in self.strides[name]]
                 out = np.ndarray(shape, dtype, out.data, strides=steps)

@@ -16,6 +16,7 @@ from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
 from faltung.graph.fuse_views import views_last
 from faltung.graph.gates import gated
+from faltung.graph.grids import on_grids
 from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
@@ -45,7 +46,8 @@ def simplified(
     new values of those that are not trained. softmax: as ``Inference``.
     """
     plain, derived = folded(expanded(graph)[0])
-    nodes, outputs = plain.nodes, plain.outputs
+    nodes, weights = on_grids(plain.nodes, {p.name for p in plain.parameters})
+    outputs = plain.outputs
     if softmax:
         likely = replace(plain.output, name="softmax")
         nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
@@ -53,7 +55,12 @@ def simplified(
     kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
     nodes = with_attention(moved(needed(nodes, kept), kept), kept)
     nodes = views_last(recognised(nodes, kept))
-    return gated(fused(needed(nodes, kept), kept), kept), outputs, list(derived), plain.updates
+    return (
+        gated(fused(needed(nodes, kept), kept), kept),
+        outputs,
+        [*derived, *weights],
+        plain.updates,
+    )
 
 
 class Inference:
