@@ -10,7 +10,7 @@ from faltung.geometry.expr import maximum, operand
 from faltung.geometry.levels import level, level_of, number, on_grid
 from faltung.geometry.pool import pool_spec
 from faltung.graph.fuse import needed
-from faltung.graph.grids import on_grids, with_levels
+from faltung.graph.grids import with_levels
 from faltung.graph.ops import Concat, Elementwise, Permute, Pool, Reshape, Slice, View
 from faltung.graph.value import Node, Value
 
@@ -117,24 +117,3 @@ def test_other_grids_stay_numbers() -> None:
     for node in (wide, by_channel):
         after = formula(X * 2.0, "out", value("q"))
         assert with_levels((node, after), KEPT) == (node, after)
-
-
-def test_weights_on_a_grid_follow_from_parameters() -> None:
-    rng = np.random.default_rng(0)
-    w, s = Value("w", (4, 3, 3), batched=False), Value("s", (4,), batched=False)
-    b, made = Value("b", (4,), batched=False), Value("made", w.shape, batched=False)
-    shift = Value("shift", (4,), batched=False)
-    nodes = (
-        Node(Elementwise(w.shape, (on_grid(X, S, 0, -7, 7),), batched=False), (w, s), (made,)),
-        Node(
-            Elementwise((4,), (on_grid(X, S * 0.5, 0, -900, 900),), batched=False), (b, s), (shift,)
-        ),
-    )
-    known = {"w": rng.normal(size=w.shape), "s": np.array([0.25, 0.5, 0.125, 2.0])}
-    known |= {"b": rng.normal(size=4) * 9}
-    left, derived = on_grids(nodes, {"w", "s", "b"})
-    assert not left and [d.value for d in derived] == [made, shift]
-    compute(nodes, known, 1)
-    for d in derived:
-        np.testing.assert_array_equal(d.compute(known), known[d.value.name])
-    assert on_grids(nodes, {"w", "b"}) == (nodes, [])

@@ -13,11 +13,9 @@ the level and the number that it stands for; then the numbers are put off as far
 
 All of that is exact. What is left are formulas from levels to levels, which fusion makes one of,
 and which ``program`` keeps in 8 bits.
-
-``on_grids`` finds the weights on a grid, which follow from parameters alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.geometry.expr import Expr, operand
@@ -30,11 +28,10 @@ from faltung.geometry.levels import (
     number_of,
     stored_as,
 )
-from faltung.graph.fold import Derived
 from faltung.graph.ops import Concat, Elementwise, Permute, Pool, Reshape, Slice, View
 from faltung.graph.value import Node, Value, consumers
 
-X, S = operand(0), operand(1)
+X = operand(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,71 +48,6 @@ class Grid:
 
     def same(self, other: "Grid") -> bool:
         return (self.scale, self.zero) == (other.scale, other.zero)
-
-
-# Weights ------------------------------------------------------------------------------------------
-
-
-def on_grids(
-    nodes: Sequence[Node], parameters: Collection[str]
-) -> tuple[tuple[Node, ...], list[Derived]]:
-    """The nodes without those that put a parameter on a grid, and what these make, which follows
-    from the parameters.
-    """
-    left: list[Node] = []
-    derived: list[Derived] = []
-    seen: dict[str, Value] = {}  # views of parameters
-    for node in nodes:
-        if isinstance(node.op, View) and node.inputs[0].name in parameters:
-            seen[node.output.name] = node.inputs[0]
-        found = _weight(node, parameters, seen)
-        if found is None:
-            left.append(node)
-        else:
-            derived.append(found)
-    return tuple(left), derived
-
-
-def _weight(node: Node, parameters: Collection[str], seen: Mapping[str, Value]) -> Derived | None:
-    """A parameter on a grid around 0, with a scale for each entry of one of its axes, which is a
-    parameter too; None of other nodes.
-    """
-    op = node.op
-    if not isinstance(op, Elementwise) or op.batched or op.reductions or len(op.outputs) > 1:
-        return None
-    found = grid_of(op.outputs[0])
-    if found is None or found.x != X or found.zero.value != 0 or len(node.inputs) != 2:
-        return None
-    factor = _factor(found.scale)
-    w, given = node.inputs
-    scale = seen.get(given.name, given)
-    if factor is None or not {w.name, scale.name} <= set(parameters) or w.shape != op.shape:
-        return None
-    count = scale.size
-    wide = given.shape if len(given.shape) == len(w.shape) else (count, *(1,) * (len(w.shape) - 1))
-    axis = next((i for i, n in enumerate(wide) if n > 1), 0)
-    if count != w.shape[axis] or wide[axis] != count:
-        return None
-    source = (scale.name,)
-    return Derived(
-        node.output,
-        "numbers",
-        source,
-        weight=w.name,
-        low=found.low,
-        high=found.high,
-        axis=axis,
-        factor=factor,
-    )
-
-
-def _factor(scale: Expr) -> float | None:
-    """What a scale is times operand 1."""
-    if scale == S:
-        return 1.0
-    if scale.op == "mul" and scale.terms[0] == S:
-        return scale.terms[1].value
-    return None
 
 
 # Activations --------------------------------------------------------------------------------------

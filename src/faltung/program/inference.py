@@ -16,7 +16,6 @@ from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
 from faltung.graph.fuse_views import views_last
 from faltung.graph.gates import gated
-from faltung.graph.grids import on_grids
 from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
@@ -46,8 +45,7 @@ def simplified(
     new values of those that are not trained. softmax: as ``Inference``.
     """
     plain, derived = folded(expanded(graph)[0])
-    nodes, weights = on_grids(plain.nodes, {p.name for p in plain.parameters})
-    outputs = plain.outputs
+    nodes, outputs = plain.nodes, plain.outputs
     if softmax:
         likely = replace(plain.output, name="softmax")
         nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
@@ -58,7 +56,7 @@ def simplified(
     return (
         gated(fused(needed(nodes, kept), kept), kept),
         outputs,
-        [*derived, *weights],
+        list(derived),
         plain.updates,
     )
 
