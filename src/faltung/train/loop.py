@@ -46,10 +46,10 @@ class Loop:
     """One training run.
 
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
-    printed, below ``title`` and ``notes``. After ``run``, ``history`` has the metrics of each
-    epoch, ``position`` is where the run ended, ``compiled`` the seconds spent compiling.
-    ``teacher``: whose answers the network learns from too.
-    ValueError, TypeError: settings that do not fit the samples.
+    printed, below ``title`` and ``notes``, with or without ``lines`` of the epochs. After ``run``,
+    ``history`` has the metrics of each epoch, ``position`` is where the run ended, ``compiled`` the
+    seconds spent compiling. ``teacher``: whose answers the network learns from too. ValueError,
+    TypeError: settings that do not fit the samples.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class Loop:
         show: bool = True,
         title: str = "",
         teacher: Teacher | None = None,
+        lines: bool = True,
     ) -> None:
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
-        self._show, self.title = show, title
+        self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
         check_run(model, settings, train, held)
         self.teacher = teacher
@@ -160,7 +161,13 @@ class Loop:
     def _progress(self) -> Progress | None:
         if not self._show:
             return None
-        return progress(self.settings.epochs, len(self.loader), self.title, done=self.position.step)
+        return progress(
+            self.settings.epochs,
+            len(self.loader),
+            self.title,
+            done=self.position.step,
+            lines=self._lines,
+        )
 
     def _epoch(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position, start = self.position, time.perf_counter()

@@ -104,29 +104,41 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
 
 def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None) -> ReportData:
     """The report of a run; ``found``: of its best weights, if anything was held out."""
-    model = loop.model
+    return ReportData(
+        title=loop.title,
+        history=loop.history,
+        cost=_cost(loop),
+        metric=loop.settings.chosen_by,
+        note="; ".join(loop.notes),
+        **of_model(loop.model, config, found, loop.held),
+    )
+
+
+def of_model(
+    model: Network, config: Mapping[str, Any], found: Evaluation | None, held: Source | None
+) -> dict[str, Any]:
+    """The fields of a report that are about a model and its settings. ``found``: of the samples
+    ``held``, with outputs.
+    """
     confusion, mistakes = None, []
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
         if len(classes) <= COUNTED_CLASSES:
             confusion = confusion_matrix(found.targets, said, len(classes))
-        if said.ndim == 1 and loop.held is not None:
-            mistakes = _mistakes(loop.held, found.targets, found.outputs)
-    tables = [name for name in ("data", "from", "teacher", "net", "train") if name in config]
-    return ReportData(
-        title=loop.title,
-        history=loop.history,
-        confusion=confusion,
-        classes=classes,
-        mistakes=mistakes,
-        filters=filters(model),
-        layers=summary(model.graph).as_dict()["layers"],
-        cost=_cost(loop),
-        config={name: _flat(config[name]) for name in tables},
-        metric=loop.settings.chosen_by,
-        note="; ".join(loop.notes),
-    )
+        if said.ndim == 1 and held is not None:
+            mistakes = _mistakes(held, found.targets, found.outputs)
+    tables = [
+        name for name in ("data", "from", "teacher", "net", "train", "compress") if name in config
+    ]
+    return {
+        "confusion": confusion,
+        "classes": classes,
+        "mistakes": mistakes,
+        "filters": filters(model),
+        "layers": summary(model.graph).as_dict()["layers"],
+        "config": {name: _flat(config[name]) for name in tables},
+    }
 
 
 def _cost(loop: Loop) -> dict[str, object]:
