@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.expr import Expr, maximum, minimum, unary
+from faltung.geometry.expr import Expr
+from faltung.geometry.levels import level, number
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
 from faltung.onnx.arguments import Arguments
@@ -53,7 +54,7 @@ def quantize(a: Arguments) -> Tensor:
     low, high = _LIMITS[dtype]
 
     def made(x: Expr, s: Expr, z: Expr) -> Expr:
-        return minimum(maximum(unary("round", Expr("div", (x, s))) + z, low), high)
+        return level(x, s, z, low, high)
 
     return formula(a.f, made, x, scale, zero, dtype=dtype)
 
@@ -64,7 +65,7 @@ def dequantize(a: Arguments) -> Tensor:
     if not isinstance(x, Tensor) or x.value.kind != "float" or x.dtype not in _LIMITS:
         raise Unsaid("quantised numbers")
     scale, zero, _ = _settings(a, x)
-    return formula(a.f, lambda x, s, z: (x - z) * s, x, scale, zero, dtype="float32")
+    return formula(a.f, number, x, scale, zero, dtype="float32")
 
 
 TABLE: dict[str, Any] = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize}

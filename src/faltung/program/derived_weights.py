@@ -1,4 +1,4 @@
-"""The weights of a program for inference: parameters, and what normalisation was folded into."""
+"""The weights of a program for inference: parameters, and what is computed of them ahead."""
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,9 +80,7 @@ class Weights:
         self.memories = dict(placed.memories)
         self.fixed = dict(placed.fixed)
         self.strides = dict(placed.strides)
-        self.strides |= {
-            name: self.strides[d.weight] for name, d in self.derived.items() if d.kind == "weight"
-        }
+        self.strides |= {name: self.strides[d.like] for name, d in self.derived.items() if d.like}
 
     def bytes(self, name: str) -> int:
         """Bytes of a derived value."""
@@ -119,7 +117,7 @@ class Weights:
             # A constant of a lowering: its name says its numbers.
             return self.numbers.token(name) if name in self.numbers.parameters else name
         parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
-        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), *parts
+        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), d.expr, d.shapes, *parts
 
     def compute(self, names: Iterable[str], passing: Array | None = None) -> None:
         """Compute what is derived from the parameters as they are now. passing: memory for those
@@ -132,8 +130,8 @@ class Weights:
             raw = passing if memory == PASSING else self.memories[memory]
             assert raw is not None
             out = raw[at : at + self.bytes(name)].view(dtype)
-            if derived.kind == "weight":
-                shape = self.numbers.parameters[derived.weight].inner
+            if derived.like:
+                shape = self.numbers.parameters[derived.like].inner
                 steps = [dtype.itemsize * step for step in self.strides[name]]
                 out = np.ndarray(shape, dtype, out.data, strides=steps)
             derived.into(out, self.numbers.view)

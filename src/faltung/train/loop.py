@@ -167,6 +167,7 @@ class Loop:
         # The pace does not include compiling.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
+        self.model.follow_weights()
         self.model.changed()
         self._close(start, pace, show)
 

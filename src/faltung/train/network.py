@@ -24,6 +24,7 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
+from faltung.graph.scales import followed
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
@@ -139,6 +140,12 @@ class Network:
         with self._lock:
             self.state.update(values)
             self.changed()
+
+    def follow_weights(self) -> None:
+        """Compute the scales of weights on grids again, from the weights as they are now."""
+        made = followed(self.state.parameters.values(), self.state.get)
+        if made:
+            self.set_parameters(made)
 
     def changed(self) -> None:
         """Note that the parameters have changed: programs read them again before their next run."""
