@@ -62,7 +62,7 @@ def _matrix(writer: Writer, w: Value, spec: ConvSpec) -> str:
 
 
 def _weight(writer: Writer, w: Value, spec: ConvSpec, shape: tuple[int, ...] | None = None) -> str:
-    """The weight of a convolution; a flipped kernel is stored flipped. shape: instead of its own."""
+    """The weight of a convolution; a flipped kernel is stored flipped. shape: not its own."""
     given = onnx_grids.stored(writer, w)
     array = writer.array(w) if given is None else given.levels
     array = _flipped(array.reshape(spec.weight_shape), spec).reshape(shape or spec.weight_shape)
