@@ -64,7 +64,9 @@ class Walk:
         return self.journal.entries
 
     def run(self, noted: Callable[[int], object] = lambda number: None) -> None:
-        """All steps; ``noted(number)`` is called after each, old or new. Stopped, KeyboardInterrupt: after Ctrl-C; what is finished is kept."""
+        """All steps; ``noted(number)`` is called after each, old or new. Stopped,
+        KeyboardInterrupt: after Ctrl-C; what is finished is kept.
+        """
         steps = self.recipe.steps()
         step, number = next(steps), 0
         while True:
