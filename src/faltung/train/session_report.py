@@ -19,6 +19,7 @@ from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.report import ReportData
 from faltung.train.run_model import filters
+from faltung.train.run_teacher import note
 from faltung.train.scores import confusion_matrix
 from faltung.train.settings import Settings
 
@@ -50,6 +51,8 @@ def notes(loop: Loop, config: Mapping[str, Any], source: Source) -> tuple[str, .
             f"from {printable(path)}: weights of {_layers(count)}; initialised anew: {anew}"
         )
         made += _units(loop.model, source)
+    if "teacher" in config:
+        made.append(note(config["teacher"], loop.settings.loss))
     if loop.frozen:
         parameters = [p for p in loop.model.training_graph.parameters if p.trained]
         fixed = sum(p.size for p in parameters if p.name in set(loop.frozen))
@@ -125,7 +128,9 @@ def of_model(
             confusion = confusion_matrix(found.targets, said, len(classes))
         if said.ndim == 1 and held is not None:
             mistakes = _mistakes(held, found.targets, found.outputs)
-    tables = [name for name in ("data", "from", "net", "train", "compress") if name in config]
+    tables = [
+        name for name in ("data", "from", "teacher", "net", "train", "compress") if name in config
+    ]
     return {
         "confusion": confusion,
         "classes": classes,
