@@ -13,7 +13,9 @@ from faltung.geometry.errors import FaltungError
 def written(place: Path) -> Journal:
     entries = (FIRST, replaced(Step("prune", 0, 0.3, 5)), replaced(Step("prune", 1, 0.3, 5)))
     leaf = replaced(Step("quantise", 2, 8, 0))
-    return Journal(place, {"from": "x"}).write(entries=(*entries, leaf, replaced(Step("q", 2, 8, 3))))
+    return Journal(place, {"from": "x"}).write(
+        entries=(*entries, leaf, replaced(Step("q", 2, 8, 3)))
+    )
 
 
 def replaced(step: Step) -> object:

@@ -74,7 +74,9 @@ def test_leaves_are_tried_from_the_smallest_up(monkeypatch: pytest.MonkeyPatch) 
     parents = [step.parent for step in tried]
     assert parents == sorted(parents, reverse=True)
     assert [step.epochs for step in tried] == [0, 3] * (len(tried) // 2)
-    assert made[-1].lost <= 0.5 and all(entry.lost > 0.5 for entry in made if entry.step in tried[:-1])
+    assert made[-1].lost <= 0.5 and all(
+        entry.lost > 0.5 for entry in made if entry.step in tried[:-1]
+    )
 
 
 def test_with_bytes_alone_the_largest_that_fit_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

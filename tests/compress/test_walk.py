@@ -131,7 +131,7 @@ def same_result(one: Path, two: Path) -> None:
         assert (a.bytes, a.macs) == (b.bytes, b.macs)
 
 
-# What is left ---------------------------------------------------------------------------------------
+# What is left -------------------------------------------------------------------------------------
 
 
 def test_what_a_walk_leaves(run: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_run_is_taken_by_the_other_commands(
     assert narrower.channels < 6
 
 
-# Stopped --------------------------------------------------------------------------------------------
+# Stopped ------------------------------------------------------------------------------------------
 
 
 @POSIX
@@ -265,7 +265,7 @@ def test_a_disk_that_fills_up(at: int, run: Path, tmp_path: Path) -> None:
     same_result(out, tmp_path / "other")
 
 
-# Refused --------------------------------------------------------------------------------------------
+# Refused ------------------------------------------------------------------------------------------
 
 
 def test_a_budget_that_cannot_be_met(
@@ -355,7 +355,7 @@ def test_nothing_held_out(trained: Path, tmp_path: Path) -> None:
     )
     made.run()
     made.folder.close()
-    with pytest.raises(FaltungError, match="has held nothing out.*give DATA"):
+    with pytest.raises(FaltungError, match=r"has held nothing out.*give DATA"):
         job.create(tmp_path / "all", out=tmp_path / "small", show=False)
     parts = job.open_run(tmp_path / "all", str(trained / "other.npz")).parts
     assert (len(parts.train), len(parts.choose), len(parts.report)) == (80, 12, 12)
@@ -407,7 +407,9 @@ def test_a_source_that_was_trained_again_is_noticed(
     with RunFolder.resume(other) as folder:
         best = folder.load_best()
         assert best is not None
-        folder.save_best({**model.parameters, "linear3.bias": np.ones(2, np.float32)}, best.position)
+        folder.save_best(
+            {**model.parameters, "linear3.bias": np.ones(2, np.float32)}, best.position
+        )
     with pytest.raises(FileExistsError, match="holds another compression"):
         job.resume(out, show=False)
 
