@@ -119,6 +119,7 @@ def pairs(dtype: str) -> tuple[np.ndarray, np.ndarray]:
             (unary("trunc", A), lambda a, b: np.trunc(a)),
             (unary("sign", A), lambda a, b: np.where(a == 0, a, np.sign(a))),
             (binary("fmod", A, B), np.fmod),
+            (Expr("snap", (A, constant(-3), constant(5))), lambda a, b: np.rint(a).clip(-3, 5) + 0),
             (binary("mod", A, B), np.mod),
         ],
     ),

@@ -39,6 +39,11 @@ def trunc(v: Vectors, x: str) -> str:
     return v.copysign(floor(v, v.abs(x)), x)
 
 
+def snap(v: Vectors, x: str, low: str, high: str) -> str:
+    """The nearest whole number within bounds, without a negative zero; NaN stays NaN."""
+    return v.add(v.min(v.max(nearest(v, x), low), high), v.zero)
+
+
 def sign(v: Vectors, x: str) -> str:
     """1 or -1; zeros and NaN as they are."""
     one = v.copysign(v.constant(1.0), x)

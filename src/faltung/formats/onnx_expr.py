@@ -16,6 +16,7 @@ from faltung.geometry.expr import (
     greater,
     logic,
     maximum,
+    minimum,
     operand,
     select,
     unary,
@@ -62,7 +63,7 @@ OPERATIONS = {
     "pow": "Pow",
     "select": "Where",
 }
-X, Y = operand(0), operand(1)
+X, Y, Z = operand(0), operand(1), operand(2)
 # From here on log(1 + x) is log x in every dtype.
 LARGE = 2.0**60
 
@@ -95,6 +96,7 @@ COMPOSED = {
     "expm1": _expm1(),
     "gaussian": unary("exp", -0.5 * (X * X)),
     "ndtr": 0.5 * (1 + unary("erf", X * (1 / sqrt(2)))),
+    "snap": minimum(maximum(unary("round", X), Y), Z),
     "trunc": select(at_least(X, 0), unary("floor", X), unary("ceil", X)),
     "mod": _mod(),
 }

@@ -18,11 +18,12 @@ from faltung.geometry.errors import FaltungError
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
 # and the operations of logic accept. ``round`` goes to the nearest whole number, of two to the even
 # one; ``mod`` is a remainder with the sign of the divisor, ``fmod`` one with that of the dividend;
-# ``pow`` takes any exponent; ``as_...`` rounds to a shorter format. ``expm1`` and ``log1p`` are
-# exp(x) - 1 and log(1 + x) without the loss near zero, ``gaussian`` is exp(-x**2 / 2), and ``ndtr``
-# the normal distribution function. ``random`` is a number in [0, 1) derived from a key (the bits of
-# a scalar operand) and the index of the element, so it is the same whenever and wherever it is
-# computed.
+# ``snap`` is the nearest whole number within two bounds, without a negative zero, differentiated as
+# if it did not round; ``pow`` takes any exponent; ``as_...`` rounds to a shorter format. ``expm1``
+# and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss near zero, ``gaussian`` is
+# exp(-x**2 / 2), and ``ndtr`` the normal distribution function. ``random`` is a number in [0, 1)
+# derived from a key (the bits of a scalar operand) and the index of the element, so it is the same
+# whenever and wherever it is computed.
 ARITY = {
     "add": 2,
     "sub": 2,
@@ -64,6 +65,7 @@ ARITY = {
     "mod": 2,
     "fmod": 2,
     "pow": 2,
+    "snap": 3,
     "gt": 2,
     "ge": 2,
     "eq": 2,
@@ -355,6 +357,7 @@ _FOLD: dict[str, Callable[..., float]] = {
     "mod": lambda a, b: a % b,
     "fmod": math.fmod,
     "pow": math.pow,
+    "snap": lambda a, low, high: min(max(round(a), low), high) + 0.0,
     "sin": math.sin,
     "cos": math.cos,
     "tan": math.tan,
@@ -393,6 +396,7 @@ _BUILD: dict[str, Callable[..., Expr]] = {
     "fmod": partial(binary, "fmod"),
     "pow": partial(binary, "pow"),
     **{op: partial(logic, op) for op in LOGIC},
+    "snap": partial(_folded, "snap"),
     "select": select,
     "random": random,
 }
@@ -435,6 +439,16 @@ def _power_slopes(y: Expr, a: Expr, b: Expr) -> tuple[Term, ...]:
     return first, select(flat, 0, y * unary("log", a))
 
 
+def _snap_slopes(y: Expr, a: Expr, low: Expr, high: Expr) -> tuple[Term, ...]:
+    """Straight through where the whole number is within the bounds, both included (Bengio et al.,
+    2013; Jacob et al., 2018); beyond them, that of the bound.
+    """
+    whole = unary("round", a)
+    below, above = greater(low, whole), greater(whole, high)
+    inside = select(below, 0, select(above, 0, 1))
+    return inside, select(below, 1, 0), select(above, 1, 0)
+
+
 _Slope = Callable[..., tuple[Term, ...]]
 # The partial derivatives of each operation, from its result ``y`` and its terms.
 _SLOPES: dict[str, _Slope] = {
@@ -461,6 +475,7 @@ _SLOPES: dict[str, _Slope] = {
     "mod": lambda y, a, b: (1.0, -unary("floor", a / b)),
     "fmod": lambda y, a, b: (1.0, -unary("trunc", a / b)),
     "pow": _power_slopes,
+    "snap": _snap_slopes,
     "sin": lambda y, a: (unary("cos", a),),
     "cos": lambda y, a: (-unary("sin", a),),
     "tan": lambda y, a: (1 + y * y,),

@@ -7,12 +7,15 @@ al., "Quantization and Training of Neural Networks for Efficient Integer-Arithme
 
 The formulas are those of ONNX, QuantizeLinear and DequantizeLinear. The quotient is divided, not
 multiplied by 1 / scale, and each product is rounded on its own (``as_float32`` keeps it from being
-fused with a sum), so that the numbers are the same on every machine and in every evaluator.
+fused with a sum), so that the numbers are the same on every machine and in every evaluator. The
+gradient passes straight through where the level is within its bounds, and is zero beyond, as
+``snap`` of ``geometry/expr.py`` has it (Y. Bengio, N. Léonard and A. Courville, "Estimating or
+Propagating Gradients Through Stochastic Neurons for Conditional Computation", 2013).
 """
 
 from dataclasses import dataclass
 
-from faltung.geometry.expr import Expr, Term, lifted, maximum, minimum, operand, unary
+from faltung.geometry.expr import Expr, Term, lifted, operand, unary
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ def stored_as(low: float, high: float) -> str:
 
 def level(x: Term, scale: Term, zero: Term = 0, low: float = 0, high: float = 255) -> Expr:
     """round(x / scale) + zero, within ``low`` and ``high``; of two nearest the even one."""
-    whole = unary("round", Expr("div", (lifted(x), lifted(scale))))
-    return minimum(maximum(whole + lifted(zero), low), high)
+    ratio, zero = Expr("div", (lifted(x), lifted(scale))), lifted(zero)
+    return Expr("snap", (ratio, low - zero, high - zero)) + zero
 
 
 def number(q: Term, scale: Term, zero: Term = 0) -> Expr:
@@ -87,21 +90,26 @@ class Number:
 
 def level_of(expr: Expr) -> Level | None:
     """The parts of a formula that ``level`` has made; None for any other."""
-    if expr.op != "min" or expr.terms[0].op != "max":
+    zero = lifted(0)
+    if expr.op == "add" and expr.terms[0].op == "snap":
+        expr, zero = expr.terms
+    if expr.op != "snap":
         return None
-    (inner, low), high = expr.terms[0].terms, expr.terms[1].value
-    least, zero = low.value, lifted(0)
-    if inner.op == "add":
-        inner, zero = inner.terms if inner.terms[0].op == "round" else inner.terms[::-1]
-    if least is None or high is None or inner.op != "round":
-        return None
-    if not (least.is_integer() and high.is_integer() and least <= high):
+    x, *bounds = expr.terms
+    low, high = (_bound(bound, zero) for bound in bounds)
+    if low is None or high is None or not (low.is_integer() and high.is_integer() and low <= high):
         return None
     if zero.value is not None and not zero.value.is_integer():
         return None
-    (x,) = inner.terms
     x, scale = x.terms if x.op == "div" else (x, lifted(1))  # a quotient by 1 is left out
-    return Level(x, scale, zero, int(least), int(high))
+    return Level(x, scale, zero, int(low), int(high))
+
+
+def _bound(bound: Expr, zero: Expr) -> float | None:
+    """The bound of a level, of which the zero point has been taken away."""
+    if bound.value is not None and zero.value is not None:
+        return bound.value + zero.value
+    return bound.terms[0].value if bound.op == "sub" and bound.terms[1] == zero else None
 
 
 def number_of(expr: Expr) -> Number | None:

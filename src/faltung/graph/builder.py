@@ -13,7 +13,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.graph.ops import Elementwise, Op, Reshape
-from faltung.graph.value import Auxiliary, Graph, Kind, Node, Parameter, Value, samples_of
+from faltung.graph.value import Auxiliary, Follows, Graph, Kind, Node, Parameter, Value, samples_of
 
 Fields = tuple[Field, ...] | None
 
@@ -222,13 +222,14 @@ class Builder:
         initial: str | float = "normal",
         decay: bool = True,
         trained: bool = True,
+        follows: Follows | None = None,
     ) -> Value:
         """A new parameter of the layer; as ``Parameter`` says."""
         unfolded = inner or shape
         value = Value(f"{self._layer}.{name}", shape, batched=False)
         given = tuple(range(len(unfolded)) if order is None else order)
         self._parameters.append(
-            Parameter(value, shape, unfolded, given, fan_in, gain, initial, decay, trained)
+            Parameter(value, shape, unfolded, given, fan_in, gain, initial, decay, trained, follows)
         )
         return value
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Embed
+from faltung.graph.scales import followed
 from faltung.graph.value import Graph, Parameter
 
 Array = npt.NDArray[np.floating]
@@ -29,7 +30,7 @@ def parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
     for node in graph.nodes:
         if isinstance(node.op, Embed) and node.op.padding_index is not None:
             made[node.inputs[1].name][node.op.padding_index] = 0
-    return made
+    return made | followed(graph.parameters, made.__getitem__)
 
 
 def first(parameter: Parameter, seed: int, dtype: str) -> Array:

@@ -50,6 +50,21 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Follows:
+    """Of a kept parameter, a scale for each output channel of a weight: how it follows from that.
+
+    weight: the weight's name; axis: of its output channels; bits: of its levels. bias: the name of
+    the bias that is kept in the unit ``scale * input_scale``, or nothing.
+    """
+
+    weight: str
+    axis: int
+    bits: int
+    bias: str = ""
+    input_scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A value that is trained, or (``trained`` False) only kept: running statistics.
 
@@ -57,7 +72,8 @@ class Parameter:
     inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
     order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
     output reads. initial: "normal" (variance gain / fan_in), "uniform" (up to the root of it) or a
-    constant. decay: takes part in weight decay.
+    constant. decay: takes part in weight decay. follows: of one that is kept, how it follows from
+    others.
     """
 
     value: Value
@@ -69,6 +85,7 @@ class Parameter:
     initial: str | float = "normal"
     decay: bool = True
     trained: bool = True
+    follows: Follows | None = None
 
     @property
     def name(self) -> str:

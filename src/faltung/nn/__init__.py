@@ -44,6 +44,7 @@ from faltung.nn.norm import (
     StochasticDepth,
 )
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.quantise import Quantise
 from faltung.nn.recurrent import GRU, LSTM, RNN
 from faltung.nn.resize import (
     AdaptiveAvgPool,
@@ -108,6 +109,7 @@ __all__ = [
     "PixelUnshuffle",
     "Position",
     "PositionEmbedding",
+    "Quantise",
     "ReLU",
     "ReLU6",
     "Read",

@@ -15,6 +15,7 @@ from faltung.graph.builder import Builder, sizes
 from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer
+from faltung.nn.quantise import bias_on_grid, bits_of, grid_scale, map_order, weight_on_grid
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +41,9 @@ class Conv(Layer):
         "zeros", "reflect", "symmetric", "replicate" or "circular".
     flip : bool
         Read the kernel backwards along each spatial axis.
+    bits : int from 2 to 8, optional
+        The weight is on a grid of so many bits, whose scales ``weight_scale`` ``(channels,)``
+        follow from it; and so is the bias, if the input is on a grid (``Quantise``).
 
     References
     ----------
@@ -62,6 +66,7 @@ class Conv(Layer):
     bias: bool = True
     padding_mode: PaddingMode = "zeros"
     flip: bool = False
+    bits: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "Conv")
@@ -85,9 +90,7 @@ class Conv(Layer):
             flip=self.flip,
             dtype=b.dtype,
         )
-        operands = [x, conv_weight(b, spec)]
-        if self.bias:
-            operands.append(bias(b, channels))
+        operands = [x, *affine(b, x, spec, channels, self.bias, self.bits)]
         shape = (channels, *spec.output)
         return b.node(Convolve(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
 
@@ -113,6 +116,9 @@ class ConvTranspose(Layer):
         The channels are split into so many parts that do not see each other.
     bias : bool
         Add a bias to each channel.
+    bits : int from 2 to 8, optional
+        The weight is on a grid of so many bits, whose scales ``weight_scale``
+        ``(channels // groups,)`` follow from it.
 
     References
     ----------
@@ -133,6 +139,7 @@ class ConvTranspose(Layer):
     dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
+    bits: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "ConvTranspose")
@@ -153,7 +160,12 @@ class ConvTranspose(Layer):
             groups=groups,
             dtype=b.dtype,
         )
-        operands = [x, conv_weight(b, spec, fan_in=x.channels // groups * spec.taps)]
+        bits = bits_of(self.bits)
+        fan_in = x.channels // groups * spec.taps
+        weight = conv_weight(b, spec, fan_in=fan_in, computed=bits is not None)
+        if bits is not None:
+            weight, _ = weight_on_grid(b, weight, bits, axis=1)
+        operands = [x, weight]
         if self.bias:
             operands.append(bias(b, channels))
         fields = b.back(x, spec.axes)
@@ -240,6 +252,8 @@ class Linear(Layer):
         Numbers that it gives.
     bias : bool
         Add a bias to each of them.
+    bits : int from 2 to 8, optional
+        As for ``Conv``.
 
     Examples
     --------
@@ -250,6 +264,7 @@ class Linear(Layer):
 
     features: int
     bias: bool = True
+    bits: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
         features = whole("features", self.features, 1)
@@ -260,9 +275,8 @@ class Linear(Layer):
             )
         space = x.space or (1,)
         spec = conv_spec((1, x.channels, *space), (features, x.channels, *space), dtype=b.dtype)
-        operands = [x, conv_weight(b, spec, shape=(features, x.size))]
-        if self.bias:
-            operands.append(bias(b, features))
+        given = affine(b, x, spec, features, self.bias, self.bits, shape=(features, x.size))
+        operands = [x, *given]
         return b.node(Convolve(spec, self.bias), operands, (features,))
 
 
@@ -272,18 +286,42 @@ def conv_weight(
     *,
     fan_in: int | None = None,
     shape: tuple[int, ...] | None = None,
+    computed: bool = False,
 ) -> Value:
     """The weight of a convolution. In memory: tap, input channel, output channel, so that packing
-    copies whole rows.
+    copies whole rows. computed: there is a formula between them, so that it lies like a map.
     """
     inner = spec.weight_shape
     return b.parameter(
         "weight",
         shape or inner,
         inner=inner,
-        order=(*range(2, spec.rank + 2), 1, 0),
+        order=map_order(spec.rank + 2) if computed else (*range(2, spec.rank + 2), 1, 0),
         fan_in=fan_in or prod(inner[1:]),
     )
+
+
+def affine(
+    b: Builder,
+    x: Value,
+    spec: ConvSpec,
+    channels: int,
+    has_bias: bool,
+    bits: int | None,
+    *,
+    shape: tuple[int, ...] | None = None,
+) -> list[Value]:
+    """The weight of a convolution, and its bias, if it has one: with ``bits`` on grids."""
+    levels = bits_of(bits)
+    weight = conv_weight(b, spec, shape=shape, computed=levels is not None)
+    if levels is None:
+        return [weight, bias(b, channels)] if has_bias else [weight]
+    scale = grid_scale(b, x)
+    made, scales = weight_on_grid(b, weight, levels, bias=has_bias, scale=scale)
+    if not has_bias:
+        return [made]
+    shift = bias(b, channels)
+    return [made, shift if scale is None else bias_on_grid(b, shift, scales, scale)]
 
 
 def bias(b: Builder, channels: int) -> Value:

@@ -1,4 +1,4 @@
-"""The weights of a program for inference: parameters, and what normalisation was folded into."""
+"""The weights of a program for inference: parameters, and what is computed of them ahead."""
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import layout
 from faltung.program.pool import Pool
 from faltung.runtime.buffers import aligned
+from faltung.runtime.halves import rounded
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
@@ -37,10 +38,12 @@ class Placed:
 class Numbers(Protocol):
     """The numbers of the parameters of a network: ``State``, or ``Constants``. pool: where programs
     share what they pack; None: each has its own. sources: arrays that tokens stand for. changes:
-    whether they are packed again when they have changed.
+    whether they are packed again when they have changed. stored: how weights are kept, "float16",
+    "bfloat16" or "" for ``dtype``; halves: the names of those that are.
     """
 
     changes: bool
+    stored: str
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]
@@ -50,6 +53,9 @@ class Numbers(Protocol):
 
     @property
     def sources(self) -> Collection[Array]: ...
+
+    @property
+    def halves(self) -> Collection[str]: ...
 
     def check(self, graph: Graph) -> None: ...
 
@@ -80,9 +86,7 @@ class Weights:
         self.memories = dict(placed.memories)
         self.fixed = dict(placed.fixed)
         self.strides = dict(placed.strides)
-        self.strides |= {
-            name: self.strides[d.weight] for name, d in self.derived.items() if d.kind == "weight"
-        }
+        self.strides |= {name: self.strides[d.like] for name, d in self.derived.items() if d.like}
 
     def bytes(self, name: str) -> int:
         """Bytes of a derived value."""
@@ -119,7 +123,7 @@ class Weights:
             # A constant of a lowering: its name says its numbers.
             return self.numbers.token(name) if name in self.numbers.parameters else name
         parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
-        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), *parts
+        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), d.expr, d.shapes, *parts
 
     def compute(self, names: Iterable[str], passing: Array | None = None) -> None:
         """Compute what is derived from the parameters as they are now. passing: memory for those
@@ -132,11 +136,13 @@ class Weights:
             raw = passing if memory == PASSING else self.memories[memory]
             assert raw is not None
             out = raw[at : at + self.bytes(name)].view(dtype)
-            if derived.kind == "weight":
-                shape = self.numbers.parameters[derived.weight].inner
+            if derived.like:
+                shape = self.numbers.parameters[derived.like].inner
                 steps = [dtype.itemsize * step for step in self.strides[name]]
                 out = np.ndarray(shape, dtype, out.data, strides=steps)
             derived.into(out, self.numbers.view)
+            if derived.kind == "weight" and self.numbers.stored:
+                out[...] = rounded(out, self.numbers.stored)
 
 
 def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:

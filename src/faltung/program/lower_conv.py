@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from faltung.geometry.axis import Axis
@@ -91,6 +92,8 @@ def weight_strides(low: Lowering, spec: ConvSpec, w: Value) -> Strides:
         raise UnsupportedError(
             f"{w.name}: {low.samples(w)} weights, one for each sample; a convolution has one weight"
         )
+    if w.shape == (spec.channels_out, prod(spec.weight_shape[1:])):  # of a layer that reads a map
+        return low.strides(w, spec.weight_shape[1:])[1:]
     if w.shape != spec.weight_shape:
         raise FaltungError(f"{w.name}.shape={w.shape}: must be {spec.weight_shape}")
     return low.strides(w, w.space)[1:]

@@ -20,18 +20,23 @@ SQRT_HALF_REST = -4.833646656726457e-17
 
 
 def evaluate(
-    expr: Expr, operands: Sequence[npt.ArrayLike], numbers: npt.ArrayLike | None = None
-) -> Array:
+    expr: Expr,
+    operands: Sequence[npt.ArrayLike],
+    numbers: npt.ArrayLike | None = None,
+    dtype: npt.DTypeLike = np.float64,
+) -> npt.NDArray[Any]:
     """Evaluate a formula over arrays that broadcast against each other.
 
     Returns an array of their common shape. A key of ``random`` is an integer of at most 64 bits.
     numbers: the index of each element, for ``random``; by default its position in C order in the
-    common shape, which for (rows, channels) is ``row * channels + channel``.
+    common shape, which for (rows, channels) is ``row * channels + channel``. dtype: of the operands
+    and of the result of each operation.
     """
     if expr.op in CONDITIONS:
         raise FaltungError(f"expr={expr}: a condition is not a number")
     given = [np.asarray(operand) for operand in operands]
     extra = [] if numbers is None else [np.shape(numbers)]
+    kind = np.dtype(dtype).type
     shape = np.broadcast_shapes(*(operand.shape for operand in given), *extra)
     if numbers is None:
         numbers = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
@@ -44,16 +49,16 @@ def evaluate(
 
     def found(part: Expr) -> Any:
         if part.value is not None:
-            return np.float64(part.value)
+            return kind(part.value)
         if part.op == "operand":
-            return given[int(part.args[0])].astype(np.float64)  # type: ignore[arg-type]
+            return given[int(part.args[0])].astype(kind)  # type: ignore[arg-type]
         if part.op == "random":
             key = given[int(part.terms[0].args[0])]  # type: ignore[arg-type]
             return uniform(key, np.asarray(numbers))
         return _MEANING[part.op](*map(value, part.terms))
 
     with np.errstate(all="ignore"):
-        return np.array(np.broadcast_to(value(expr), shape), np.float64)
+        return np.array(np.broadcast_to(value(expr), shape), kind)
 
 
 def uniform(key: npt.NDArray[np.generic], numbers: npt.NDArray[np.generic]) -> Array:
@@ -115,6 +120,12 @@ def _ndtr(x: Array) -> Array:
     return np.asarray(0.5 * (_erfc(-z) + slope * error))
 
 
+def _snap(x: Array, low: Array, high: Array) -> Array:
+    """The nearest whole number within bounds, without a negative zero; NaN stays NaN."""
+    bounded = np.where(np.rint(x) < low, low, np.rint(x))
+    return np.asarray(np.where(bounded > high, high, bounded) + 0.0)
+
+
 _erfc = np.vectorize(erfc, otypes=[np.float64])
 
 
@@ -155,6 +166,7 @@ _MEANING: dict[str, Callable[..., Any]] = {
     "mod": np.mod,
     "fmod": np.fmod,
     "pow": np.power,
+    "snap": _snap,
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,

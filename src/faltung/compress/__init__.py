@@ -1,0 +1,1 @@
+"""Smaller models that answer as well: pruned, factorised, quantised, coded."""

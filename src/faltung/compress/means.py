@@ -1,0 +1,119 @@
+"""The means by which a model is made smaller, and what each of them is.
+
+A means is a function ``(model, task, strength) -> Outcome``. It makes a new model and leaves the
+one that it is given as it is; its result follows from its arguments alone, bit for bit, whatever
+the number of threads. A layer that it cannot take it leaves as it is, and says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, cast
+
+import numpy.typing as npt
+
+from faltung.data.source import Source
+from faltung.geometry.errors import FaltungError
+from faltung.nn import Layer
+from faltung.train.model import Model
+
+# What a means is to save: bytes of the file, or multiply-adds.
+Saving = Literal["bytes", "macs"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a means may look at besides the model.
+
+    train: samples with their targets, for importances and calibration, those that the model was
+    trained on. loss: of the training. seed: of whatever is drawn. by: what is to be saved.
+    """
+
+    train: Source
+    loss: str = "cross_entropy"
+    seed: int = 0
+    by: Saving = "bytes"
+
+
+@dataclass(frozen=True)
+class Left:
+    """A layer that a means has left as it is, and why."""
+
+    layer: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``model``: the new one; ``left``: layers that stayed as they are; ``said``: what was done, in
+    a few words. ``changed``: whether anything was.
+    """
+
+    model: Model
+    left: tuple[Left, ...] = ()
+    said: str = ""
+    changed: bool = True
+
+
+class Apply(Protocol):
+    """What every means is."""
+
+    def __call__(self, model: Model, task: Task, strength: float) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """A row of the table.
+
+    home: "module:function" of an ``Apply``, imported when it is needed. strength: what that number
+    is. says: what the means does, as a report says it.
+    """
+
+    home: str
+    strength: str
+    says: str
+
+    def apply(self) -> Apply:
+        """The function."""
+        module, _, name = self.home.partition(":")
+        return cast(Apply, getattr(import_module(module), name))
+
+    @property
+    def here(self) -> bool:
+        """Whether this Faltung has it."""
+        return find_spec(self.home.partition(":")[0]) is not None
+
+
+MEANS: dict[str, Means] = {}
+
+
+def remade(model: Model, net: Layer, parameters: Mapping[str, npt.ArrayLike]) -> Model:
+    """Another network in the place of this one: for the same samples and classes, trained on the
+    same loss. ``parameters``: all of the new network. ValueError: some are missing, or do not fit.
+    """
+    made = Model(
+        net,
+        model.input_shape,
+        dtype=model.dtype,
+        tokens=model.tokens,
+        classes=model.classes,
+        standard=model.standard,
+        units=model.units,
+        precision=model.precision,
+    )
+    made.loss, made.layout = model.loss, model.layout
+    if made.graph.output.shape != model.graph.output.shape:
+        raise FaltungError(
+            f"net: has outputs of shape {made.graph.output.shape}: must be "
+            f"{model.graph.output.shape}"
+        )
+    given: dict[str, Any] = dict(parameters)
+    absent = [p.name for p in made.training_graph.parameters if p.name not in given]
+    if absent:
+        raise FaltungError(f"parameters: {absent[0]!r}: is missing")
+    made.set_parameters(given)
+    return made
