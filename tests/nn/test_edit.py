@@ -99,7 +99,8 @@ def test_layers_that_do_nothing_change_nothing(
     made = edit(net, edits)
     assert parse(repr(made.net)) == made.net and not made.gone
     assert made.moved.keys() == known.keys()
-    assert all(type(paths(made.net)[new]) is type(known[old]) for old, new in made.moved.items())
+    now = paths(made.net)
+    assert all(type(now[new]) is type(known[old]) for old, new in made.moved.items())
     old = nn.build(net, shape, training=True, tokens=tokens)
     new = nn.build(made.net, shape, training=True, tokens=tokens)
     assert [made.parameter(p.name) for p in old.parameters] == [p.name for p in new.parameters]
