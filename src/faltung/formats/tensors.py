@@ -11,6 +11,7 @@ randomly, so that the same weights make different files, and copies all tensors 
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -20,10 +21,19 @@ from faltung.formats.extras import missing
 from faltung.formats.files import read_checked, shown, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.halves import whole
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 Expected = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A tensor of bfloat16, its numbers as words: uint16."""
+
+    words: Array
+
 
 # The format's name of a dtype, and NumPy's.
 NAMES = {
@@ -40,6 +50,8 @@ NAMES = {
     "I64": "<i8",
     "F64": "<f8",
 }
+# Another name, of numbers that NumPy lacks: read, they are widened; written, they are ``Words``.
+BFLOAT16 = "BF16"
 _WORDS = {np.dtype(text): word for word, text in NAMES.items()}
 _METADATA = "__metadata__"
 _NAMED = 4  # tensors of a kind that an error names
@@ -50,7 +62,7 @@ _NAMED = 4  # tensors of a kind that an error names
 
 def save_tensors(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Array | Words],
     metadata: Mapping[str, str] | None = None,
     *,
     own: bool = False,
@@ -61,19 +73,27 @@ def save_tensors(
     ``files.write_whole``.
     """
     # The widest first: then every tensor starts at a multiple of its own size.
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    header = _header([(name, tensors[name]) for name in order], metadata or {})
+    arrays = {name: _array_of(tensor) for name, tensor in tensors.items()}
+    kinds = {name: BFLOAT16 for name, tensor in tensors.items() if isinstance(tensor, Words)}
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header = _header([(name, arrays[name]) for name in order], metadata or {}, kinds)
 
     def write(file: IO[bytes]) -> None:
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in order:
-            file.write(_bytes(tensors[name]))
+            file.write(_bytes(arrays[name]))
 
     write_whole(path, write, own=own)
 
 
-def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
+def _array_of(tensor: Array | Words) -> Array:
+    return tensor.words if isinstance(tensor, Words) else tensor
+
+
+def _header(
+    tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str], kinds: Mapping[str, str]
+) -> bytes:
     entries: dict[str, Any] = {}
     for key, value in metadata.items():
         if not (isinstance(key, str) and isinstance(value, str)):
@@ -84,7 +104,7 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
         entries[_METADATA] = dict(sorted(metadata.items()))
     at = 0
     for name, tensor in tensors:
-        word = _WORDS.get(tensor.dtype.newbyteorder("<"))
+        word = kinds.get(name) or _WORDS.get(tensor.dtype.newbyteorder("<"))
         if word is None:
             raise FaltungTypeError(
                 f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors"
@@ -115,7 +135,8 @@ def _bytes(tensor: Array) -> Any:
 def load_tensors(
     path: str | os.PathLike[str], *, own: bool = False
 ) -> tuple[Tensors, dict[str, str]]:
-    """(tensors, metadata) of a file; the arrays are writable and belong to the caller.
+    """(tensors, metadata) of a file; the arrays are writable and belong to the caller. Those of
+    bfloat16 are float32.
 
     ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
     NumPy lacks, or is not a safetensors file at all; with ``own`` a link.
@@ -154,6 +175,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _array(name: str, part: Mapping[str, Any]) -> Array:
     word = part["dtype"]
+    if word == BFLOAT16:
+        words = np.frombuffer(part["data"], "<u2").reshape(part["shape"])
+        return whole(words, "bfloat16")
     if word not in NAMES:
         raise FaltungError(f"{show(name)} is {show(word)}, which NumPy lacks")
     dtype = np.dtype(NAMES[word])

@@ -79,10 +79,10 @@ def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
     mean, std = np.array([standard.mean, standard.std]) / times
     # (x - mean) / sqrt(std^2 + eps), with an eps that is negligible.
     layer = BatchNorm(eps=float(std.min() ** 2) * 1e-9, name="standard")
-    graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.dtype)
+    graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.graph.dtype)
     own = [p.name for p in model.graph.parameters]
     inside = [p.name for p in graph.parameters][-len(own) :] if own else []
     made = {new: parameters[old] for new, old in zip(inside, own, strict=True)}
     first = {"weight": std**0, "bias": 0 * mean, "running_mean": mean, "running_var": std**2}
-    made |= {f"standard.{name}": value.astype(model.dtype) for name, value in first.items()}
+    made |= {f"standard.{name}": value.astype(model.graph.dtype) for name, value in first.items()}
     return graph, made
