@@ -6,6 +6,9 @@ ever executed.
 
 Files are read by the ``safetensors`` library but written here: the library orders the metadata
 randomly, so that the same weights make different files, and copies all tensors twice.
+
+A coded file (``coded.py``) has the same tensors and metadata inside a single one of bytes. It is
+read like any other.
 """
 
 import json
@@ -17,10 +20,16 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.formats import coded as coded_file
 from faltung.formats.extras import missing
 from faltung.formats.files import read_checked, shown, write_whole
 from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.errors import (
+    FaltungError,
+    FaltungImportError,
+    FaltungMemoryError,
+    FaltungTypeError,
+)
 from faltung.runtime.halves import whole
 
 Array = npt.NDArray[Any]
@@ -53,6 +62,7 @@ NAMES = {
 # Another name, of numbers that NumPy lacks: read, they are widened; written, they are ``Words``.
 BFLOAT16 = "BF16"
 _WORDS = {np.dtype(text): word for word, text in NAMES.items()}
+_DTYPES = {word: np.dtype(text) for word, text in NAMES.items()}
 _METADATA = "__metadata__"
 _NAMED = 4  # tensors of a kind that an error names
 
@@ -66,12 +76,16 @@ def save_tensors(
     metadata: Mapping[str, str] | None = None,
     *,
     own: bool = False,
+    coded: bool = False,
 ) -> None:
     """Write the file atomically. The same tensors and metadata give the same bytes, in any order.
+    ``coded``: in as few bytes as may be.
 
     TypeError for a dtype that the format lacks; ``own`` and errors of the disk as in
     ``files.write_whole``.
     """
+    if coded:
+        tensors, metadata = _coded(tensors, metadata or {})
     # The widest first: then every tensor starts at a multiple of its own size.
     arrays = {name: _array_of(tensor) for name, tensor in tensors.items()}
     kinds = {name: BFLOAT16 for name, tensor in tensors.items() if isinstance(tensor, Words)}
@@ -89,6 +103,19 @@ def save_tensors(
 
 def _array_of(tensor: Array | Words) -> Array:
     return tensor.words if isinstance(tensor, Words) else tensor
+
+
+def _coded(
+    tensors: Mapping[str, Array | Words], metadata: Mapping[str, str]
+) -> tuple[Tensors, dict[str, str]]:
+    """All of a file as the one tensor of a coded file."""
+    # Of bfloat16 the lower halves are zeros, which take no room.
+    arrays = {
+        n: whole(t.words, "bfloat16") if isinstance(t, Words) else t for n, t in tensors.items()
+    }
+    _header(arrays.items(), metadata, {})  # refuses what no file can hold
+    data = coded_file.encode(arrays, _DTYPES, metadata)
+    return {coded_file.NAME: np.frombuffer(data, np.uint8)}, {coded_file.NAME: coded_file.FORMAT}
 
 
 def _header(
@@ -133,10 +160,11 @@ def _bytes(tensor: Array) -> Any:
 
 
 def load_tensors(
-    path: str | os.PathLike[str], *, own: bool = False
+    path: str | os.PathLike[str], *, own: bool = False, bits: dict[str, float] | None = None
 ) -> tuple[Tensors, dict[str, str]]:
-    """(tensors, metadata) of a file; the arrays are writable and belong to the caller. Those of
-    bfloat16 are float32.
+    """(tensors, metadata) of a file; the arrays are writable and belong to the caller; those of
+    bfloat16 are float32. ``bits``: gets what each tensor takes in the file, without names and
+    tables.
 
     ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
     NumPy lacks, or is not a safetensors file at all; with ``own`` a link.
@@ -148,13 +176,38 @@ def load_tensors(
     deserialize: Any = safetensors.deserialize
     data = read_checked(path, own=own, copies=2)  # the library copies every tensor
     try:
-        parts = deserialize(data)
+        parts = list(deserialize(data))
         header = _read_header(data)
         tensors = {name: _array(name, part) for name, part in parts}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).removeprefix("Error while deserializing: ").split())
         raise FaltungError(f"{shown(path)}: not a whole safetensors file, {reason}") from error
-    return tensors, header.get(_METADATA) or {}
+    metadata = header.get(_METADATA) or {}
+    if coded_file.NAME in metadata:
+        return _decoded(shown(path), tensors, metadata, bits)
+    if bits is not None:
+        bits.update((name, 8.0 * len(part["data"])) for name, part in parts)
+    return tensors, metadata
+
+
+def _decoded(
+    source: str, tensors: Tensors, metadata: dict[str, str], bits: dict[str, float] | None
+) -> tuple[Tensors, dict[str, str]]:
+    """What is in a coded file."""
+    written = metadata[coded_file.NAME]
+    if written != coded_file.FORMAT:
+        raise FaltungError(
+            f"{source}: coded={show(written)}: must be {coded_file.FORMAT} for this faltung"
+        )
+    data = tensors.get(coded_file.NAME)
+    if len(tensors) != 1 or data is None or data.dtype != np.uint8 or data.ndim != 1:
+        raise FaltungError(f"{source}: not a coded file, must have one tensor of bytes")
+    try:
+        return coded_file.decode(data.tobytes(), _DTYPES, bits)
+    except (FaltungMemoryError, FaltungImportError):
+        raise
+    except FaltungError as error:
+        raise FaltungError(f"{source}: not a whole coded file, {error}") from error
 
 
 def _read_header(data: bytes) -> dict[str, Any]:

@@ -54,7 +54,12 @@ def simplified(
     kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
     nodes = with_attention(moved(needed(nodes, kept), kept), kept)
     nodes = views_last(recognised(nodes, kept))
-    return gated(fused(needed(nodes, kept), kept), kept), outputs, list(derived), plain.updates
+    return (
+        gated(fused(needed(nodes, kept), kept), kept),
+        outputs,
+        list(derived),
+        plain.updates,
+    )
 
 
 class Inference:

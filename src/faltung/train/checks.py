@@ -24,8 +24,8 @@ def check_run(model: Network, settings: Settings, train: Source, held: Source | 
     """ValueError, TypeError: samples, targets or settings that do not go together."""
     if model.dtype in NARROW:
         raise FaltungError(
-            f"dtype={model.dtype!r}: such a model cannot be trained; train one of float32 (this one "
-            f'is model.astype("float32")), then model.astype("{model.dtype}")'
+            f"dtype={model.dtype!r}: such a model cannot be trained; train "
+            f'model.astype("float32"), and then take .astype("{model.dtype}") of it'
         )
     check_targets(model, train, settings.loss)
     targets = np.asarray(train.targets)

@@ -110,6 +110,18 @@ class RunFolder:
         return cls(place, kept, lock)
 
     @classmethod
+    def begin(cls, path: str | os.PathLike[str]) -> Self:
+        """A folder that is locked like that of a run, and becomes one when ``rewrite`` gives it its
+        settings, after all its other files. What a killed writer left is removed.
+        """
+        place = Path(path)
+        if not place.is_dir():
+            make_folder(place)
+        run = cls(place, {}, _lock(place))
+        sweep(place)
+        return run
+
+    @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """A run to read. ValueError or OSError naming the file that is missing or invalid."""
         place = Path(path)
@@ -195,19 +207,25 @@ class RunFolder:
         state = {n.removeprefix(_STATE): t for n, t in tensors.items() if n not in own}
         return Checkpoint(own, state, position)
 
-    def save_best(self, weights: Mapping[str, Array], position: Mapping[str, Any]) -> None:
-        """Write the weights only; ``position``: their step, and perhaps how good they are."""
-        self._save(BEST, weights, position_text(position))
+    def save_best(
+        self, weights: Mapping[str, Array], position: Mapping[str, Any], *, coded: bool = False
+    ) -> None:
+        """Write the weights only; ``position``: their step, and perhaps how good they are.
+        ``coded``: in as few bytes as may be.
+        """
+        self._save(BEST, weights, position_text(position), coded=coded)
 
     def load_best(self) -> Checkpoint | None:
         """The best weights, without optimizer state; None if there are none yet."""
         loaded = self._load(BEST)
         return None if loaded is None else Checkpoint(loaded[0], {}, loaded[1])
 
-    def _save(self, name: str, tensors: Mapping[str, Array], position: str) -> None:
+    def _save(
+        self, name: str, tensors: Mapping[str, Array], position: str, *, coded: bool = False
+    ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
-        save_tensors(self.path / name, tensors, metadata, own=True)
+        save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
         place = self.path / name
