@@ -109,7 +109,9 @@ def test_what_cannot_be(trained: Model) -> None:
             made(trained, bits)
     broken = Model.from_about(trained.about())
     broken.set_parameters({"last.weight": np.full((3, 32), np.nan)})
-    with pytest.raises(FloatingPointError, match=r"'last\.weight': has numbers that are not finite"):
+    with pytest.raises(
+        FloatingPointError, match=r"'last\.weight': has numbers that are not finite"
+    ):
         made(broken)
 
 

@@ -415,6 +415,10 @@ def _softmax(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    if node.op.soft:
+        logits, target, scale = arrays
+        losses, gradient = reference.soft_cross_entropy(logits, target, scale=float(scale))
+        return [losses[:, None], gradient]
     logits, labels, scale, smoothing, *weights = arrays
     channels = logits.shape[1]
     labels = labels.reshape(batch, 1, *logits.shape[2:])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from graph import interpreter
 from grid import grid, rows
+from nets.small import SMALL
 
 from faltung import nets, nn
 from faltung.graph.initial import parameters
@@ -196,59 +197,6 @@ def test_values_are_those_of_torchvision_and_timm(name: str) -> None:
 
 # Small inputs -------------------------------------------------------------------------------------
 
-SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
-    ("lenet5", (1, 8, 8), {}),
-    ("lenet5", (1, 28, 28), {"paper": True}),
-    ("lenet5", (2, 20), {}),
-    ("mlp", (9,), {"hidden": (7, 5)}),
-    ("mlp", (2, 3, 4), {"hidden": (6,), "paper": True}),
-    ("alexnet", (1, 8, 8), {"width": 0.1}),
-    ("alexnet", (3, 32, 32), {"width": 0.1, "paper": True}),
-    ("vgg16", (1, 8, 8), {"width": 0.1}),
-    ("vgg16", (3, 32, 32), {"width": 0.1, "normalisation": "none"}),
-    ("googlenet", (1, 8, 8), {"width": 0.25}),
-    ("googlenet", (1, 8, 8), {"width": 0.25, "auxiliary": True, "third": 5}),
-    ("googlenet", (1, 28, 28), {"width": 0.2, "normalisation": "lrn"}),
-    ("googlenet", (3, 32, 32), {"width": 0.1}),
-    ("resnet18", (1, 8, 8), {"width": 0.1}),
-    ("resnet18", (3, 32, 32), {"width": 0.1}),
-    ("resnet18", (2, 40), {"width": 0.1}),
-    ("resnet50", (3, 32, 32), {"width": 0.05}),
-    ("mobilenetv2", (1, 8, 8), {"width": 0.25}),
-    ("mobilenetv2", (3, 32, 32), {"width": 0.25}),
-    ("densenet121", (1, 8, 8), {"growth": 4}),
-    ("densenet169", (2, 30), {"width": 0.1}),
-    ("densenet201", (3, 5, 4, 6), {"width": 0.1}),
-    ("shufflenetv2", (1, 8, 8), {"width": 0.1}),
-    ("shufflenetv2", (3, 32, 32), {"width": 0.5}),
-    ("mobilenetv3large", (1, 8, 8), {"width": 0.25}),
-    ("mobilenetv3small", (3, 32, 32), {"width": 0.25}),
-    ("efficientnetb0", (1, 8, 8), {"width": 0.25, "depth": 0.3}),
-    ("efficientnetb3", (3, 32, 32), {"width": 0.25, "depth": 1.0}),
-    ("efficientnetb5", (2, 30), {"width": 0.25, "depth": 0.5}),
-    ("convnexttiny", (1, 8, 8), {"width": 0.1}),
-    ("convnextsmall", (3, 32, 32), {"width": 0.1}),
-    ("textcnn", (5,), {"vocabulary": 12, "features": 6, "maps": 3}),
-    ("textcnn", (19,), {"vocabulary": 12, "features": 6, "maps": 3, "widths": (2, 7)}),
-    ("tcn", (3, 30), {"channels": 5}),
-    ("tcn", (5, 17), {"channels": 5, "kernel": 2, "normalisation": "none", "head": "every"}),
-    ("c3d", (1, 8, 16, 16), {"width": 0.05}),
-    ("c3d", (1, 3, 9, 9), {"width": 0.05, "normalisation": "none"}),
-    ("resnet3d18", (1, 8, 16, 16), {"width": 0.1}),
-    ("vittiny", (1, 8, 8), {"width": 0.1, "blocks": 2}),
-    ("vitsmall", (3, 28, 33), {"width": 0.1, "blocks": 2}),
-    ("vitbase", (2, 50), {"width": 0.1, "blocks": 1, "patch": 5}),
-    ("mobilevitxxs", (1, 8, 8), {"width": 0.2}),
-    ("mobilevits", (3, 30, 33), {"width": 0.1}),
-    ("deeplabv3", (1, 8, 8), {"width": 0.05}),
-    ("deeplabv3", (3, 17, 30), {"width": 0.05, "auxiliary": False}),
-    ("yoloxnano", (1, 32, 32), {"width": 0.1}),
-    ("yoloxs", (3, 64, 32), {"width": 0.1}),
-    ("unet", (1, 8, 8), {"width": 0.1}),
-    ("unet", (2, 9, 22), {"width": 0.1, "normalisation": "batch"}),
-    ("unet", (2, 16, 20), {"width": 0.1, "padding_mode": ("replicate", "circular")}),
-    ("unet", (1, 16, 16, 8), {"width": 0.05, "halvings": 2}),
-]
 IDS = [f"{name} {shape}" for name, shape, _ in SMALL]
 
 

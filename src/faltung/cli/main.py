@@ -1,7 +1,8 @@
 """``faltung COMMAND ...``: the table of commands, and the program, which Ctrl-C may stop anywhere.
 
-Exit status: 0 done; 1 done in part (``predict``: some files could not be answered) or something is
-wrong (``doctor``); 2 refused; 130 interrupted; 141 nobody reads our output any more.
+Exit status: 0 done; 1 done in part (``predict``: some files could not be answered; ``compress``:
+nothing keeps the limits) or something is wrong (``doctor``); 2 refused; 130 interrupted; 141 nobody
+reads our output any more.
 """
 
 import sys
@@ -18,6 +19,7 @@ COMMANDS = {
     "evaluate": "evaluate a trained network on other data",
     "predict": "predict the classes of files with a trained network",
     "look": "draw what a trained network sees in a file",
+    "compress": "make a trained network smaller, and show what that costs",
     "export": "export a trained network for other programs: ONNX, safetensors",
     "run": "run an ONNX model on an array or a picture",
     "profile": "show where the time of a network goes, step by step",

@@ -40,6 +40,9 @@ that do not fit, such as the last for other classes, are initialised anew.
 you like, and with all layers inside it; a number of layers, counted from the
 first; or all-but-last.
 
+--teacher RUN lets the network learn from the answers of RUN, usually a larger
+network trained on the same data, beside the labels (distillation).
+
 --metric is one of
 {metrics}
 
@@ -50,6 +53,7 @@ examples:
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train scans/ --metric f1 --class-weights balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
+  faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
 """
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
@@ -93,6 +97,14 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "series_shift": (int, "shift series by up to this many steps"),
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
+# Arguments of ``Teacher``.
+TAUGHT: dict[str, tuple[type, str]] = {
+    "distil": (float, f"the teacher's part of the loss, up to 1 (default: {defaults.DISTIL:g})"),
+    "temperature": (
+        float,
+        f"of its answers, above 1 for softer ones (default: {defaults.TEMPERATURE:g})",
+    ),
+}
 # Arguments of functions that have another name here.
 ARGUMENTS = {"fraction": "held_out", "n": "threads"}
 SHOWN_SKIPPED = 20  # skipped files that are listed
@@ -132,6 +144,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
     _add(parser.add_argument_group("training"), SETTINGS)
+    group = parser.add_argument_group("distillation")
+    group.add_argument(
+        "--teacher", metavar="RUN", help="learn from the answers of this run or model too"
+    )
+    _add(group, TAUGHT)
     group = parser.add_argument_group("data")
     group.add_argument(
         "--held-out",
@@ -257,6 +274,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
         held_out=arguments.held_out,
         start=arguments.start,
         out=arguments.out,
+        **_given(arguments, ["teacher", *TAUGHT]),
     )
 
 

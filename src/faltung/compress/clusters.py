@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 ROUNDS = 30
 EXACT = 400  # numbers at most of which the best clusters are found
-_BINS = 1024  # of the histogram from which k-means begins
+_BINS, _A_BIN = 1024, 16  # of the histogram from which k-means begins, and numbers of a bin
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _start(line: Line, most: int, penalty: float) -> Array:
         return np.linspace(low, high, most)
     if len(line.ordered) <= EXACT:
         return _best(line, most)
-    density, edges = np.histogram(line.ordered, _BINS)
+    density, edges = np.histogram(line.ordered, max(1, min(_BINS, len(line.ordered) // _A_BIN)))
     cube = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
     return np.unique(np.interp((np.arange(most) + 0.5) / most * cube[-1], cube, edges))
 
@@ -94,8 +94,8 @@ def _best(line: Line, most: int) -> Array:
     squares = np.concatenate([[0.0], np.cumsum(ordered**2)])
     start, end = np.ogrid[:count, : count + 1]
     with np.errstate(all="ignore"):
-        spread = squares[end] - squares[start] - (line.sums[end] - line.sums[start]) ** 2 / (
-            end - start
+        spread = (
+            squares[end] - squares[start] - (line.sums[end] - line.sums[start]) ** 2 / (end - start)
         )
     spread[end <= start] = np.inf
     least, begins = spread[0], [np.zeros(count + 1, np.int64)]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import operand
+from faltung.geometry.expr import at_least, operand, select, unary
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Nodes, Statistics, expanded
 from faltung.graph.fuse import needed
@@ -26,6 +26,25 @@ LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What a network learns from another one's answers, beside the labels (Hinton, Vinyals, Dean,
+    "Distilling the knowledge in a neural network", 2015).
+
+    target: their probabilities, of the output's shape. cooling: the number that logits are
+    multiplied with first, one over the temperature. scales: as those of ``Training``; the numbers
+    include the cooling that the gradient is multiplied with. losses: sums over the batch of the
+    cross-entropies of target and softmax(cooling * logits), of the output first. negative_entropy:
+    that of the target, in sum; the divergence is the loss plus this.
+    """
+
+    target: Value
+    cooling: Value
+    scales: tuple[tuple[Value, float], ...]
+    losses: tuple[Value, ...]
+    negative_entropy: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """A graph that computes a loss and its gradients.
 
@@ -33,7 +52,8 @@ class Training:
     numbers that the losses are multiplied with: weight / rows (mse: / rows / channels). smoothing:
     a number, for cross-entropy; class_weights: one for each class, or None. losses: their sums over
     the batch, the main one first. correct: rows whose largest output is the label; None for mse.
-    gradients: by the name of the parameter, without those that are frozen.
+    gradients: by the name of the parameter, without those that are frozen. answers: of another
+    network, from which this one learns too.
     """
 
     graph: Graph
@@ -45,6 +65,7 @@ class Training:
     correct: Value | None
     gradients: dict[str, Value]
     class_weights: Value | None = None
+    answers: Answers | None = None
 
 
 def differentiate(
@@ -53,14 +74,16 @@ def differentiate(
     *,
     frozen: Collection[str] = (),
     weighted: bool = False,
+    distilled: bool = False,
 ) -> Training:
     """The training step of a graph that was built with ``training``.
 
     loss: "cross_entropy" (of softmax, over the channels) or "mse". frozen: names of parameters that
     stay as they are; no gradient is computed for them, nor for what only they depend on, and batch
     normalisation with such a parameter uses its running statistics, which stay too. weighted:
-    whether classes have weights. ValueError: another loss, a graph for inference, parameters on
-    which nothing depends, or none that is trained.
+    whether classes have weights. distilled: whether a classifier learns from answers too.
+    ValueError: another loss, or answers for numbers; a graph for inference, parameters on which
+    nothing depends, or none that is trained.
     """
     one_of("loss", loss, LOSSES)
     if not graph.training:
@@ -70,6 +93,8 @@ def differentiate(
     heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
     output = graph.output
     labels = loss == "cross_entropy"
+    if distilled and not labels:
+        raise FaltungError(f"loss={loss!r}: answers are probabilities; mix numbers into the target")
     shape = output.space if labels else output.shape
     kind = "int" if labels else "float"
     target = Value("target", shape, kind=kind, samples=output.samples)
@@ -78,6 +103,7 @@ def differentiate(
     weights = Value("class weights", classes, batched=False) if weighted and labels else None
     more = (smoothing,) if weights is None else (smoothing, weights)
     scales, losses, correct = [], [], None
+    answers = _Answers(backward, output) if distilled else None
     for number, (head, weight) in enumerate(heads):
         if (head.shape, head.samples) != (output.shape, output.samples):
             raise FaltungError(
@@ -88,6 +114,8 @@ def differentiate(
         scale = Value(f"loss{number or ''}.scale", (), batched=False)
         total, right, grad = _LOSS[loss](backward.nodes, head, target, scale, *more)
         backward.give(head, grad)
+        if answers is not None:
+            answers.add(head, weight, number)
         scales.append((scale, weight))
         losses.append(total)
         correct = correct or right
@@ -105,7 +133,9 @@ def differentiate(
         raise FaltungError("freeze: leaves nothing to train; freeze fewer layers")
     nodes: tuple[Node, ...] = (*plain.nodes, *backward.nodes.made)
     if frozen:  # rules may compute the gradient of a weight that nobody asks for
-        results = (*losses, *gradients.values(), *(value for _, value in plain.updates))
+        divergences = () if answers is None else (*answers.losses, answers.entropy)
+        updates = (value for _, value in plain.updates)
+        results = (*losses, *divergences, *gradients.values(), *updates)
         nodes = needed(nodes, {v.name for v in (*results, correct) if v is not None})
     return Training(
         plain,
@@ -117,6 +147,7 @@ def differentiate(
         correct,
         gradients,
         weights,
+        None if answers is None else answers.made(),
     )
 
 
@@ -219,6 +250,45 @@ def _cross_entropy(
         rows, (losses, correct), Reduction(A, "scalar"), Reduction(B, "scalar")
     )
     return total, right, grad
+
+
+class _Answers:
+    """``Answers`` in the making."""
+
+    def __init__(self, backward: Backward, output: Value) -> None:
+        self.backward = backward
+        self.target = Value("answers", output.shape, samples=output.samples)
+        self.cooling = Value("cooling", (), batched=False)
+        self.scales: list[tuple[Value, float]] = []
+        self.losses: list[Value] = []
+        backward.nodes.layer = "answers"
+        each = select(at_least(0, A), 0, A * unary("log", A))
+        nodes, shape = backward.nodes, output.shape
+        (self.entropy,) = nodes.reduce(shape, (self.target,), Reduction(each, "scalar"))
+
+    def add(self, head: Value, weight: float, number: int) -> None:
+        """Let a head learn from them.
+
+        With z = cooling * logits the gradient of the cross-entropy for the logits is cooling times
+        that for z; the factor is part of the scale.
+        """
+        nodes = self.backward.nodes
+        nodes.layer = f"answers{number or ''}"
+        scale = Value(f"{nodes.layer}.scale", (), batched=False)
+        op = Elementwise(head.shape, (A * B,))
+        (cooled,) = nodes.add(op, (head, self.cooling), head.shape)
+        rows = (1, *head.space)
+        each, grad = nodes.add(
+            CrossEntropy(soft=True), (cooled, self.target, scale), rows, head.shape
+        )
+        (total,) = nodes.reduce(rows, (each,), Reduction(A, "scalar"))
+        self.backward.give(head, grad)
+        self.scales.append((scale, weight))
+        self.losses.append(total)
+
+    def made(self) -> Answers:
+        scales, losses = tuple(self.scales), tuple(self.losses)
+        return Answers(self.target, self.cooling, scales, losses, self.entropy)
 
 
 def _mse(nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value) -> Made:

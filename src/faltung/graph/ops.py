@@ -403,7 +403,12 @@ class CrossEntropy:
     """logits (C, *space), labels (*space), scale, smoothing, [weights (C,)] -> losses (1, *space),
     correct (1, *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are
     ignored. weights: of the classes; they multiply the targets.
+
+    soft: logits, targets (C, *space), scale -> losses, the gradient. The targets are numbers, at
+    least 0; rows of zeros are ignored.
     """
+
+    soft: bool = False
 
 
 @dataclass(frozen=True, slots=True)

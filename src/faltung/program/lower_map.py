@@ -6,6 +6,7 @@ from math import prod
 
 from faltung.geometry.expr import operand
 from faltung.graph.ops import (
+    CrossEntropy,
     Elementwise,
     EmbedGrad,
     GroupMean,
@@ -126,6 +127,11 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
 
 
 def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, CrossEntropy)
+    if op.soft:
+        _soft_cross_entropy(low, node, work)
+        return
     logits, labels, scale, smoothing, *weights = node.inputs
     losses, correct, grad = node.outputs
     softmax.cross_entropy(
@@ -142,6 +148,23 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
         dtype=low.dtype,
         machine=low.machine,
         weights=low.where(weights[0]) if weights else None,
+    )
+
+
+def _soft_cross_entropy(low: Lowering, node: Node, work: Work) -> None:
+    logits, targets, scale = node.inputs
+    losses, grad = node.outputs
+    softmax.soft_cross_entropy(
+        work,
+        low.matrix(logits),
+        low.matrix(targets),
+        low.where(scale),
+        low.where(losses),
+        low.matrix(grad),
+        rows=low.samples(logits) * logits.positions,
+        channels=logits.channels,
+        dtype=low.dtype,
+        machine=low.machine,
     )
 
 

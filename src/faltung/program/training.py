@@ -18,6 +18,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
+from faltung.program import answers as taught
 from faltung.program.assemble import Assembly
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
@@ -69,7 +70,8 @@ class TrainingStep:
     It owns its memory and is used by one thread at a time. Several of them, for other batch sizes,
     share state and slots. precision: as for ``Inference``. keep_gradients: all of them are in
     ``slots.gradients`` after a step; those of large matrices are otherwise used where they are
-    made.
+    made. distil, temperature: where the graph has answers, how much of the loss is theirs, as
+    ``answers.py`` says.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class TrainingStep:
         precision: str = "fast",
         machine: Machine | None = None,
         keep_gradients: bool = False,
+        distil: float = 0.0,
+        temperature: float = 1.0,
     ) -> None:
         whole("batch", batch, 1)
         state.check(training.graph)
@@ -99,6 +103,7 @@ class TrainingStep:
         grads = {grad.name: name for name, grad in training.gradients.items()}
         updates = {value.name: parameter.name for parameter, value in graph.updates}
         results = [v for v in (*training.losses, training.correct) if v is not None]
+        results += taught.results(training.answers)
         kept = {*grads, *updates, *(value.name for value in results)}
         nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
         keeps = keep_gradients or slots.optimizer.clip is not None
@@ -125,6 +130,7 @@ class TrainingStep:
         scales = [value for value, _ in training.scales]
         feeds = [graph.input, training.target, training.smoothing, *scales]
         feeds += [] if training.class_weights is None else [training.class_weights]
+        feeds += taught.feeds(training.answers)
         feeds += [*self._keys, *self._rows, *self._scalars.values()]
         done = fuse(lowering, nodes, at_once, state, slots.optimizer)
         self.assembly = Assembly(
@@ -144,12 +150,16 @@ class TrainingStep:
         self._key_arrays = list(map(array, self._keys))
         for value in self._rows:
             array(value)[...] = batch * value.shape[0]
+        self._taught: taught.Taught | None = None
+        if training.answers is not None:
+            self._taught = taught.Taught(training.answers, distil, temperature, array)
         self._constants(smoothing, class_weights)
         self._run = self.assembly.region.run
 
     def _constants(self, smoothing: float, class_weights: Sequence[float] | None) -> None:
         training, array = self.training, self.assembly.array
-        self._scales = [(array(value), weight) for value, weight in training.scales]
+        part = 1.0 if self._taught is None else 1 - self._taught.part
+        self._scales = [(array(value), part * weight) for value, weight in training.scales]
         output = training.graph.output
         self._class_weights: Array | None = None
         if training.class_weights is not None:
@@ -176,21 +186,31 @@ class TrainingStep:
         for scale, weight in self._scales:
             # Without any weight there is nothing to learn.
             scale[...] = weight / self.weight if self.weight else 0.0
+        if self._taught is not None:
+            self._taught.weigh(self.rows)
 
     def __call__(
-        self, x: Array, target: Array, *, lr: float, step: int = 0, seed: int = 0
+        self,
+        x: Array,
+        target: Array,
+        answers: Array | None = None,
+        *,
+        lr: float,
+        step: int = 0,
+        seed: int = 0,
     ) -> tuple[float, int]:
         """Train on one batch; its loss, and how many rows were right.
 
         x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
-        step: counted from 0, for the optimizer and for dropout; the same seed and step give the
-        same zeros.
+        answers: another network's probabilities (batch, C', *space'), if the graph has them. step:
+        counted from 0, for the optimizer and for dropout; the same seed and step give the same
+        zeros.
         """
-        self.feed(x, target)
+        self.feed(x, target, answers)
         self.run(lr=lr, step=step, seed=seed)
         return self.loss, self.correct
 
-    def feed(self, x: Array, target: Array) -> None:
+    def feed(self, x: Array, target: Array, answers: Array | None = None) -> None:
         """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``."""
         wanted = self.training.target
         given = self.training.graph.input
@@ -206,6 +226,10 @@ class TrainingStep:
                 each = np.bincount(self._target[counted], minlength=len(self._class_weights))
                 total = float(each @ self._class_weights.astype(np.float64))
             self._weigh(int(np.count_nonzero(counted)), total)
+        if (answers is None) != (self._taught is None):
+            raise FaltungError("answers: must be given if the graph has them, and only then")
+        if self._taught is not None and answers is not None:
+            self._taught.feed(answers, samples, counted)
 
     def _check_labels(self) -> None:
         """ValueError: a label without an output. Kernels read labels modulo the width of a lane."""
@@ -231,7 +255,8 @@ class TrainingStep:
         """The loss of the last batch, the mean over rows whose label is not -1, weighted where
         classes have weights, without auxiliary heads.
         """
-        return float(self._losses[0]) / self.weight if self.weight else 0.0
+        loss = float(self._losses[0]) / self.weight if self.weight else 0.0
+        return loss if self._taught is None else self._taught.mixed(loss, self.rows)
 
     @property
     def correct(self) -> int:

@@ -20,7 +20,13 @@ from faltung.reference.local import (
 )
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 from faltung.reference.reduce import arg, cumulative, reduced, top_k, top_k_grad
-from faltung.reference.softmax import CrossEntropy, cross_entropy, log_softmax, softmax
+from faltung.reference.softmax import (
+    CrossEntropy,
+    cross_entropy,
+    log_softmax,
+    soft_cross_entropy,
+    softmax,
+)
 
 __all__ = [
     "CrossEntropy",
@@ -48,6 +54,7 @@ __all__ = [
     "max_pool_grad",
     "pad",
     "reduced",
+    "soft_cross_entropy",
     "softmax",
     "top_k",
     "top_k_grad",

@@ -69,3 +69,18 @@ def cross_entropy(
         whole = 1.0 if weights is None else target.sum(axis=1, keepdims=True)
         grad = np.where(counts, scale * (softmax(x) * whole - target), 0.0)
     return CrossEntropy(losses, right.astype(np.float64), grad)
+
+
+def soft_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, scale: float = 1.0
+) -> tuple[Array, Array]:
+    """The losses ``- sum t_c log p_c`` of targets t in the shape of the logits, and the gradient of
+    ``scale * losses.sum()`` with respect to the logits. A row of zeros has loss and gradient zero.
+    """
+    x, t = np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    logs, whole = log_softmax(x), t.sum(axis=1, keepdims=True)
+    counts = whole != 0
+    with np.errstate(invalid="ignore"):
+        terms = np.where(t == 0, np.where(np.isnan(logs), np.nan, 0.0), t * logs)
+    losses = np.where(counts, -terms.sum(axis=1, keepdims=True), 0.0)[:, 0]
+    return losses, np.where(counts, scale * (softmax(x) * whole - t), 0.0)

@@ -32,6 +32,7 @@ from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
 from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.settings import Settings
+from faltung.train.teacher import Lesson, Teacher
 
 Array = npt.NDArray[Any]
 # Seconds between checkpoints, at the end of an epoch and within one. Forcing a file to disk takes
@@ -45,9 +46,10 @@ class Loop:
     """One training run.
 
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
-    printed, below ``title`` and ``notes``. After ``run``, ``history`` has the metrics of each
-    epoch, ``position`` is where the run ended, ``compiled`` the seconds spent compiling.
-    ValueError, TypeError: settings that do not fit the samples.
+    printed, below ``title`` and ``notes``, with or without ``lines`` of the epochs. After ``run``,
+    ``history`` has the metrics of each epoch, ``position`` is where the run ended, ``compiled`` the
+    seconds spent compiling. ``teacher``: whose answers the network learns from too. ValueError,
+    TypeError: settings that do not fit the samples.
     """
 
     def __init__(
@@ -60,11 +62,16 @@ class Loop:
         folder: RunFolder | None = None,
         show: bool = True,
         title: str = "",
+        teacher: Teacher | None = None,
+        lines: bool = True,
     ) -> None:
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
-        self._show, self.title = show, title
+        self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
         check_run(model, settings, train, held)
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.check(model, settings.loss)
         self.loader = Loader(
             train,
             settings.batch,
@@ -83,6 +90,7 @@ class Loop:
             settings.loss,
             frozen=self.frozen,
             weighted=self.class_weights is not None,
+            distilled=teacher is not None and self._labels,
         )
         self.slots = Slots(model.state, rule, self.frozen)
         self._steps: dict[int, TrainingStep] = {}
@@ -98,7 +106,7 @@ class Loop:
     def step(self, batch: int) -> TrainingStep:
         """The compiled step for a batch of this size."""
         if batch not in self._steps:
-            start = time.perf_counter()
+            start, teacher = time.perf_counter(), self.teacher
             self._steps[batch] = TrainingStep(
                 self._training,
                 self.model.state,
@@ -107,6 +115,8 @@ class Loop:
                 smoothing=self.settings.smoothing,
                 class_weights=self.class_weights,
                 precision=self._precision,
+                distil=0.0 if teacher is None else teacher.distil,
+                temperature=1.0 if teacher is None else teacher.temperature,
             )
             self.compiled += time.perf_counter() - start
         return self._steps[batch]
@@ -151,7 +161,13 @@ class Loop:
     def _progress(self) -> Progress | None:
         if not self._show:
             return None
-        return progress(self.settings.epochs, len(self.loader), self.title, done=self.position.step)
+        return progress(
+            self.settings.epochs,
+            len(self.loader),
+            self.title,
+            done=self.position.step,
+            lines=self._lines,
+        )
 
     def _epoch(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position, start = self.position, time.perf_counter()
@@ -177,13 +193,18 @@ class Loop:
         model = self.model
         given = model.checked_tokens(x) if model.tokens else x.astype(model.dtype, copy=False)
         target = y if step.training.target.kind == "int" else y.reshape(len(y), *step.shape)
+        lesson = Lesson(target, None)
+        if self.teacher is not None:
+            lesson = self.teacher.lesson(x, target, model, self.settings.loss)
         loss, right = step(
             given,
-            target,
+            lesson.target,
+            lesson.answers,
             lr=self.schedule(position.step),
             step=position.step,
             seed=self.settings.seed,
         )
+        loss += lesson.more
         self._check_finite("loss", loss, f", batch {position.batch + 1}")
         position.step += 1
         position.batch += 1

@@ -26,6 +26,7 @@ from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
 from faltung.train.settings import Settings
+from faltung.train.teacher import Teacher, teacher_of
 from faltung.train.transfer import take_matching
 
 
@@ -203,6 +204,9 @@ class Model(Network):
         seed: int = defaults.SEED,
         precision: Precision = defaults.PRECISION,
         augment: Augment | None = None,
+        teacher: Network | None = None,
+        distil: float | None = None,
+        temperature: float | None = None,
     ) -> History:
         """Train the network, from the parameters that it has.
 
@@ -264,6 +268,15 @@ class Model(Network):
             As in ``Model``; strict if either says so.
         augment : Augment, optional
             Random changes of the samples.
+        teacher : Model, optional
+            A network whose answers this one learns from too: knowledge distillation [4]_. It sees
+            the same samples, and is not changed.
+        distil : float, optional
+            The part of the loss that is the divergence from these answers, above 0, at most 1; by
+            default 0.5. For numbers it is the mean squared difference from them.
+        temperature : float, optional
+            What the outputs of both networks are divided by there, above 0; by default 2. Larger
+            ones make more of the classes that are not likely.
 
         Returns
         -------
@@ -289,6 +302,8 @@ class Model(Network):
         .. [2] I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts",
            ICLR 2017.
         .. [3] L. N. Smith and N. Topin, "Super-convergence", 2017.
+        .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network",
+           2015.
 
         Examples
         --------
@@ -322,6 +337,7 @@ class Model(Network):
             precision=precision,
             augment=Augment() if augment is None else augment,
         )
+        learned_from = teacher_of(teacher, distil, temperature)
         train = as_source(x, y, self, wanted.loss)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
@@ -332,7 +348,7 @@ class Model(Network):
         elif validation is not None:
             part = _part(validation)
             train, held = split(train, part, wanted.seed)
-        return self._trained(wanted, train, held, show)
+        return self._trained(wanted, train, held, show, learned_from)
 
     def start_from(self, other: "Network") -> tuple[str, ...]:
         """Take over the parameters of another network where names and shapes are the same.
@@ -407,7 +423,12 @@ class Model(Network):
             raise missing("torch", "torch") from error
 
     def _trained(
-        self, settings: Settings, train: Source, held: Source | None, show: bool
+        self,
+        settings: Settings,
+        train: Source,
+        held: Source | None,
+        show: bool,
+        teacher: Teacher | None,
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
@@ -418,7 +439,7 @@ class Model(Network):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
             try:
-                loop = Loop(self, settings, train, held, show=show)
+                loop = Loop(self, settings, train, held, show=show, teacher=teacher)
             except BaseException:
                 self.standard, self.units, self.layout = before
                 raise

@@ -42,11 +42,14 @@ class Origin:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], size: Sequence[int] | int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        size: Sequence[int] | int | None = None,
+        option: str = "--from",
     ) -> "Origin":
         """The folder of a run, a file that ``Model.save`` or `faltung export` wrote, or an ONNX
-        file of others. size: of pictures, where such a file leaves it free. ValueError, OSError:
-        none of these.
+        file of others. size: of pictures, where such a file leaves it free. option: of the command
+        line, for messages. ValueError, OSError: none of these.
         """
         place, said = Path(os.path.abspath(path)), printable(path)
         if place.suffix.lower() == ".onnx" and not place.is_dir():
@@ -58,7 +61,7 @@ class Origin:
         if not place.is_dir():
             if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
                 raise FaltungError(
-                    f"--from={said}: is a checkpoint without its network; give the run's folder"
+                    f"{option}={said}: is a checkpoint without its network; give the run's folder"
                 )
             model = Model.load(path)
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))

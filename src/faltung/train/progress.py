@@ -22,14 +22,23 @@ _DRAW_TIME_RATIO = 20  # drawing takes at most one part in this many of the time
 
 
 class Progress:
-    """The plain form: adds up what ``batch`` reports and prints a line for each ``epoch``.
+    """The plain form: adds up what ``batch`` reports and prints a line for each ``epoch``, unless
+    ``lines`` is False.
 
     Used as ``with progress(...) as show:``.
     """
 
     def __init__(
-        self, epochs: int, batches: int, title: str, done: int, stream: TextIO, clock: Clock
+        self,
+        epochs: int,
+        batches: int,
+        title: str,
+        done: int,
+        stream: TextIO,
+        clock: Clock,
+        lines: bool = True,
     ) -> None:
+        self._lines = lines
         self._epochs, self._batches, self._title = epochs, max(batches, 1), title
         self._done = self._began = done  # batches of the whole run; of those, before this session
         self._stream, self._clock = stream, clock
@@ -68,7 +77,8 @@ class Progress:
 
     def epoch(self, row: EpochMetrics, best: bool = False) -> None:
         """Report an epoch with its validation; ``best``: it is the best so far."""
-        self._put(epoch_line(row, self._epochs, self._left(), best))
+        if self._lines:
+            self._put(epoch_line(row, self._epochs, self._left(), best))
         self._end_epoch()
 
     def note(self, text: str) -> None:
@@ -160,11 +170,12 @@ class LiveProgress(Progress):
             self._draw()
 
     def epoch(self, row: EpochMetrics, best: bool = False) -> None:
-        columns = shown(row, self._epochs, self._console.width)
-        if columns != self._columns:
-            self._columns = columns
-            self._put(header(columns, self._epochs, row.metric), "bold")
-        self._put(table_line(columns, row, self._epochs, best), "green" if best else "")
+        if self._lines:
+            columns = shown(row, self._epochs, self._console.width)
+            if columns != self._columns:
+                self._columns = columns
+                self._put(header(columns, self._epochs, row.metric), "bold")
+            self._put(table_line(columns, row, self._epochs, best), "green" if best else "")
         self._end_epoch()
         self._draw()
 
@@ -216,12 +227,14 @@ def progress(
     done: int = 0,
     stream: TextIO | None = None,
     clock: Clock = perf_counter,
+    lines: bool = True,
 ) -> Progress:
     """The display of a run: ``with progress(20, 23, "lenet5 on digits") as show:``, then
     ``show.batch(loss, accuracy, samples)`` and ``show.epoch(row)``.
 
-    ``done``: batches that earlier sessions have done; ``stream``: by default standard output.
+    ``done``: batches that earlier sessions have done; ``stream``: by default standard output;
+    ``lines``: whether epochs are printed, not only drawn in the bar of a terminal.
     """
     stream = sys.stdout if stream is None else stream
     kind = LiveProgress if _is_live(stream) else Progress
-    return kind(epochs, batches_per_epoch, title, done, stream, clock)
+    return kind(epochs, batches_per_epoch, title, done, stream, clock, lines)

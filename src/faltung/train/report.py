@@ -74,14 +74,10 @@ def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = 
 
 def render(data: ReportData) -> str:
     """The page as text."""
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     matrix = None if data.confusion is None else confusion(data.confusion, data.classes)
-    page: str = _template().render(
+    return rendered(
+        _HERE / "report.html.j2",
         title=text(data.title),
-        version=version(),
-        style=style,
-        style_hash=digest,
         note=text(data.note),
         figures=list(figures(data.history, matrix, data.layers, data.cost, data.metric)),
         charts=charts(data.history, data.metric),
@@ -92,8 +88,15 @@ def render(data: ReportData) -> str:
         network=network(data.layers),
         cost=costs(data.cost),
         config=list(settings(data.config)),
-        text=text,
-        percent=percent,
+    )
+
+
+def rendered(template: Path, **values: object) -> str:
+    """A page of one file in the style of reports. ``template``: a file of Faltung's own."""
+    style = _style()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page: str = _template(template).render(
+        version=version(), style=style, style_hash=digest, text=text, percent=percent, **values
     )
     return page
 
@@ -104,7 +107,7 @@ def _style() -> str:
 
 
 @cache
-def _template() -> Any:
+def _template(path: Path) -> Any:
     try:
         import jinja2
     except ImportError as error:
@@ -112,4 +115,4 @@ def _template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string((_HERE / "report.html.j2").read_text("utf-8"))
+    return environment.from_string(path.read_text("utf-8"))

@@ -110,6 +110,18 @@ class RunFolder:
         return cls(place, kept, lock)
 
     @classmethod
+    def begin(cls, path: str | os.PathLike[str]) -> Self:
+        """A folder that is locked like that of a run, and becomes one when ``rewrite`` gives it its
+        settings, after all its other files. What a killed writer left is removed.
+        """
+        place = Path(path)
+        if not place.is_dir():
+            make_folder(place)
+        run = cls(place, {}, _lock(place))
+        sweep(place)
+        return run
+
+    @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """A run to read. ValueError or OSError naming the file that is missing or invalid."""
         place = Path(path)

@@ -12,10 +12,11 @@ from faltung.nets.table import NETS, row
 from faltung.train.origin import check_table
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
+from faltung.train.run_teacher import check_teacher
 
 TABLES = ("data", "net", "model", "train")
-# Only of a run that starts from another.
-FURTHER = ("from",)
+# Only of a run that starts, or learns, from another.
+FURTHER = ("from", "teacher")
 
 
 def check_tables(folder: RunFolder) -> None:
@@ -32,6 +33,8 @@ def check_tables(folder: RunFolder) -> None:
         table(folder, name)
     if "from" in folder.config:
         check_table(table(folder, "from"), where)
+    if "teacher" in folder.config:
+        check_teacher(table(folder, "teacher"), where)
     _check_net(table(folder, "net"), where)
     _check_model(table(folder, "model"), folder.config, where)
 

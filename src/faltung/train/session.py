@@ -34,8 +34,10 @@ from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
+from faltung.train.run_teacher import open_teacher, teacher_again
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
+from faltung.train.teacher import Teacher, check_alone
 from faltung.train.vocabulary import largest_token, rows, vocabulary
 
 # What targets are read as for a loss.
@@ -52,7 +54,13 @@ class Session:
     checked.
     """
 
-    def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        source: Source,
+        model: Model,
+        teacher: Teacher | None = None,
+    ) -> None:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
         found = parts(source, config["data"]["held_out"], self.settings.seed)
@@ -60,7 +68,8 @@ class Session:
         units, where = model.units, printable(Path(config["data"]["path"]).name)
         self.train = in_units(found[0], units, where)
         self.held = None if found[1] is None else in_units(found[1], units, where)
-        self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
+        samples = self.train, self.held
+        self.loop = Loop(model, self.settings, *samples, title=_title(config), teacher=teacher)
         self.loop.notes = notes(self.loop, config, source)
 
     @property
@@ -135,6 +144,9 @@ def create(
     held_out: float | None = None,
     start: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    distil: float | None = None,
+    temperature: float | None = None,
 ) -> Session:
     """A new run; its folder is created after everything else has been checked. ValueError,
     TypeError, FileNotFoundError, ...: one line for the user.
@@ -142,10 +154,16 @@ def create(
     data: a name or a path. net: a name; by default the usual one for the data. options: of the
     network. settings: fields of ``Settings`` and ``Augment``, by default as in ``PRESETS``.
     reading: options of ``open_source``. held_out: the part of the samples to hold out, 0 for none.
-    start: another run, or a model, whose weights this one starts from.
+    start: another run, or a model, whose weights this one starts from. teacher: one whose answers
+    it learns from too, at this temperature, as this part of the loss.
     """
     _check_needed()
     _check_held_out(held_out, settings or {})
+    taught = None
+    if teacher is None:
+        check_alone(distil, temperature, "--teacher RUN")
+    else:
+        taught = open_teacher(teacher, distil, temperature)
     path = data if data in NAMED else os.path.abspath(data)
     loss = (settings or {}).get("loss", LOSS)
     about = {"path": path, "strict": False, **(reading or {})}
@@ -208,8 +226,9 @@ def create(
         "model": {name: value for name, value in model.about().items() if value is not None},
         "train": wanted.as_dict(),
         **began,
+        **({} if taught is None else {"teacher": taught.about}),
     }
-    session = Session(config, source, model)
+    session = Session(config, source, model, taught)
     session.loop.folder = RunFolder.create(out, config, f"{Path(data).stem}-{name}")
     if origin is not None:
         session.loop.save()
@@ -294,6 +313,11 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
     folder = RunFolder.resume(path)
     try:
         where = folder.path / CONFIG
+        if "compress" in folder.config:
+            raise FaltungError(
+                f"{folder.path}: is a compressed run, which has no end to go on from: train it "
+                "further with --from, and resume a compression with `faltung compress --resume`"
+            )
         about, trained = data_table(folder), table(folder, "train")
         check_tables(folder)
         source = opened(about)
@@ -310,8 +334,11 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
             Origin.again(table(folder, "from"), str(where), model.input_shape).give(model)
+        taught = None
+        if "teacher" in folder.config:
+            taught = teacher_again(table(folder, "teacher"), str(where))
         try:
-            session = Session(folder.config, source, model)
+            session = Session(folder.config, source, model, taught)
         except FaltungMemoryError as error:
             raise FaltungMemoryError(f"{where}: {error}") from None
         session.loop.folder = folder

@@ -19,6 +19,7 @@ from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.report import ReportData
 from faltung.train.run_model import filters
+from faltung.train.run_teacher import note
 from faltung.train.scores import confusion_matrix
 from faltung.train.settings import Settings
 
@@ -50,6 +51,8 @@ def notes(loop: Loop, config: Mapping[str, Any], source: Source) -> tuple[str, .
             f"from {printable(path)}: weights of {_layers(count)}; initialised anew: {anew}"
         )
         made += _units(loop.model, source)
+    if "teacher" in config:
+        made.append(note(config["teacher"], loop.settings.loss))
     if loop.frozen:
         parameters = [p for p in loop.model.training_graph.parameters if p.trained]
         fixed = sum(p.size for p in parameters if p.name in set(loop.frozen))
@@ -101,29 +104,41 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
 
 def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None) -> ReportData:
     """The report of a run; ``found``: of its best weights, if anything was held out."""
-    model = loop.model
+    return ReportData(
+        title=loop.title,
+        history=loop.history,
+        cost=_cost(loop),
+        metric=loop.settings.chosen_by,
+        note="; ".join(loop.notes),
+        **of_model(loop.model, config, found, loop.held),
+    )
+
+
+def of_model(
+    model: Network, config: Mapping[str, Any], found: Evaluation | None, held: Source | None
+) -> dict[str, Any]:
+    """The fields of a report that are about a model and its settings. ``found``: of the samples
+    ``held``, with outputs.
+    """
     confusion, mistakes = None, []
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
         if len(classes) <= COUNTED_CLASSES:
             confusion = confusion_matrix(found.targets, said, len(classes))
-        if said.ndim == 1 and loop.held is not None:
-            mistakes = _mistakes(loop.held, found.targets, found.outputs)
-    tables = [name for name in ("data", "from", "net", "train") if name in config]
-    return ReportData(
-        title=loop.title,
-        history=loop.history,
-        confusion=confusion,
-        classes=classes,
-        mistakes=mistakes,
-        filters=filters(model),
-        layers=summary(model.graph).as_dict()["layers"],
-        cost=_cost(loop),
-        config={name: _flat(config[name]) for name in tables},
-        metric=loop.settings.chosen_by,
-        note="; ".join(loop.notes),
-    )
+        if said.ndim == 1 and held is not None:
+            mistakes = _mistakes(held, found.targets, found.outputs)
+    tables = [
+        name for name in ("data", "from", "teacher", "net", "train", "compress") if name in config
+    ]
+    return {
+        "confusion": confusion,
+        "classes": classes,
+        "mistakes": mistakes,
+        "filters": filters(model),
+        "layers": summary(model.graph).as_dict()["layers"],
+        "config": {name: _flat(config[name]) for name in tables},
+    }
 
 
 def _cost(loop: Loop) -> dict[str, object]:

@@ -10,7 +10,12 @@ from faltung import reference
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
-from faltung.methods.rows.softmax import NARROW_CHANNELS, cross_entropy, softmax
+from faltung.methods.rows.softmax import (
+    NARROW_CHANNELS,
+    cross_entropy,
+    soft_cross_entropy,
+    softmax,
+)
 
 CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 33, 100, 1000, 21841]
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -272,6 +277,7 @@ def test_compiles_elsewhere(channels: int, row: Machine) -> None:
     given = {"rows": 5, "channels": channels, "dtype": "float32", "machine": row}
     softmax(work, rows, rows, **given)  # type: ignore[arg-type]
     cross_entropy(work, rows, *[o] * 5, rows, **given)  # type: ignore[arg-type]
+    soft_cross_entropy(work, rows, rows, o, o, rows, **given)  # type: ignore[arg-type]
     for step in work.steps:
         assert object_code(step.recipe, row)
 
@@ -284,3 +290,137 @@ def test_compiles_elsewhere(channels: int, row: Machine) -> None:
 def test_between_fences(channels: int, dtype: str, extra: int, side: str, machine: Machine) -> None:
     x, labels = data(channels, dtype, 19)
     compare(x, labels, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))
+
+
+# Targets that are numbers -------------------------------------------------------------------------
+
+
+def soft_entropy(
+    x: np.ndarray,
+    targets: np.ndarray,
+    machine: Machine,
+    scale: float = 1.0,
+    extra: int = 0,
+    threads: int = 2,
+    in_place: bool = False,
+    allocate: Allocate = anywhere,
+) -> tuple[np.ndarray, np.ndarray]:
+    dtype, channels, pitch = x.dtype, x.shape[1], x.shape[1] + extra
+    arrays = {"logits": as_map(x, pitch, allocate)}
+    rows = len(arrays["logits"])
+    arrays |= {
+        "targets": as_map(targets.astype(dtype), pitch, allocate),
+        "scale": beside(np.array([scale], dtype), allocate),
+        "losses": beside(np.full(rows, np.nan, dtype), allocate),
+        "grad": blank(rows, channels, pitch, dtype, allocate),
+    }
+    work, grad = Work(), "logits" if in_place else "grad"
+    soft_cross_entropy(
+        work,
+        *(Matrix(Operand(name), pitch) for name in ("logits", "targets")),
+        *(Operand("scale"), Operand("losses"), Matrix(Operand(grad), pitch)),
+        rows=rows,
+        channels=channels,
+        dtype=str(dtype),
+        machine=machine,
+    )
+    run(work, machine, arrays, threads, allocate)
+    assert np.isnan(between(arrays[grad])).all(), "written between the rows"
+    return arrays["losses"], from_map(arrays[grad], x.shape)
+
+
+def answers(channels: int, dtype: str, rows: int = 37) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and targets: soft ones, hard ones, sums that are not 1, and some of nothing."""
+    x, labels = data(channels, dtype, rows)
+    rng = np.random.default_rng(channels + 1)
+    targets = reference.softmax(3 * rng.standard_normal(x.shape))
+    targets[1::5] = np.eye(channels)[np.maximum(labels[1::5], 0)]
+    targets[2::5] *= 1.7
+    targets[3::5] = 0
+    return x, targets.astype(dtype)
+
+
+def compare_soft(x: np.ndarray, targets: np.ndarray, machine: Machine, **how: object) -> None:
+    bound = 2 * TOLERANCE[str(x.dtype)] * (1 + x.shape[1] / 5000)
+    losses, grad = soft_entropy(x, targets, machine, scale=0.25, **how)  # type: ignore[arg-type]
+    want_losses, want_grad = reference.soft_cross_entropy(x, targets, scale=0.25)
+    # Sums of terms of another sign than their result.
+    size = 1 + np.abs(x - x.max(1, keepdims=True)).max(1)
+    assert (np.abs(losses - want_losses) <= 3 * bound * size).all()
+    np.testing.assert_allclose(grad, want_grad, rtol=0, atol=bound)
+
+
+@grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)
+def test_soft_targets(channels: int, dtype: str, machine: Machine) -> None:
+    x, targets = answers(channels, dtype)
+    compare_soft(x, targets, machine, extra=3)
+    for rows in (0, 1, 2, 15, 16):
+        if rows <= len(x):
+            compare_soft(x[:rows], targets[:rows], machine)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 24, 25, 100])
+def test_soft_targets_in_wide_vectors(channels: int) -> None:
+    compare_soft(*answers(channels, "float32"), wide(), extra=1)
+
+
+def test_hard_targets_are_labels(machine: Machine) -> None:
+    for channels in (5, 40):
+        x, labels = data(channels, "float64")
+        labels = np.maximum(labels, 0)
+        want = entropy(x, labels, machine)
+        losses, grad = soft_entropy(x, np.eye(channels)[labels], machine)
+        np.testing.assert_allclose(losses, want.losses, atol=1e-13)
+        np.testing.assert_allclose(grad, want.grad, atol=1e-14)
+
+
+def test_the_reference_has_the_soft_targets_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, targets = rng.standard_normal((9, 4, 3)), rng.random((9, 4, 3))
+    logits = torch.tensor(x, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(logits, torch.tensor(targets), reduction="sum")
+    theirs.backward()
+    losses, grad = reference.soft_cross_entropy(x, targets)
+    assert losses.sum() == pytest.approx(theirs.item(), rel=1e-14)
+    np.testing.assert_allclose(grad, logits.grad.numpy(), atol=1e-14)
+
+
+@pytest.mark.parametrize("channels", [5, 40])
+def test_soft_extremes(channels: int, machine: Machine) -> None:
+    inf, nan = np.inf, np.nan
+    x, targets = np.zeros((6, channels)), np.zeros((6, channels))
+    targets[:5, 0] = 1
+    x[0, 1:] = -inf  # impossible, and not wanted
+    x[1, 0] = -inf  # impossible, and wanted
+    x[2, 2] = nan
+    targets[3, 0] = nan
+    x[4] = -1e30
+    x[5] = nan  # does not count
+    losses, grad = soft_entropy(x, targets, machine)
+    assert losses[0] == 0 and not grad[0].any()
+    assert losses[1] == inf and grad[1, 0] == -1
+    assert np.isnan(losses[2:4]).all() and np.isnan(grad[2:4]).all()
+    assert losses[4] == pytest.approx(np.log(channels))
+    assert losses[5] == 0 and not grad[5].any()
+
+
+@grid(channels=[2, 10, 33, 130], dtype=["float32", "float64"], machine=MACHINES)
+def test_soft_targets_give_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
+    x, targets = answers(channels, dtype, 200)
+    first = soft_entropy(x, targets, machine, scale=0.3, threads=1)
+    for how in ({"threads": 2}, {"threads": 7}, {"extra": 5}, {"in_place": True}):
+        for one, two in zip(first, soft_entropy(x, targets, machine, 0.3, **how), strict=True):  # type: ignore[arg-type]
+            assert one.tobytes() == two.tobytes(), how
+    for i in (0, 1, 77, 199):
+        alone = soft_entropy(x[i : i + 1], targets[i : i + 1], machine, 0.3)
+        for one, two in zip(first, alone, strict=True):
+            assert one[i].tobytes() == two[0].tobytes()
+
+
+@between_fences(channels=(1, 2, 5, 8, 17, 24, 25, 37), dtype=["float32", "float64"], extra=[0, 3])
+def test_soft_targets_between_fences(
+    channels: int, dtype: str, extra: int, side: str, machine: Machine
+) -> None:
+    x, targets = answers(channels, dtype, 19)
+    compare_soft(x, targets, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

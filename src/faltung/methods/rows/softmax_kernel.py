@@ -142,10 +142,10 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         else:
             inverse = v.div(v.constant(1.0), total)
             made = [v.mul(power, inverse) for power in powers]
-        _store_columns(v, made, [v.at(given["out"], f.mul(r, given["out_pitch"])) for r in row])
+        store_columns(v, made, [v.at(given["out"], f.mul(r, given["out_pitch"])) for r in row])
 
 
-def _store_columns(v: Vectors, columns: list[str], rows: list[str]) -> None:
+def store_columns(v: Vectors, columns: list[str], rows: list[str]) -> None:
     for start in range(0, len(columns), v.lanes):
         block = columns[start : start + v.lanes]
         for row, value in zip(rows, v.transpose(block), strict=True):
@@ -245,7 +245,7 @@ def _store_per_row(
 def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     """Items are rows."""
     f = v.function
-    row = _Row(v, given["channels"])
+    row = Row(v, given["channels"])
     count = v.spread(f.value(f"sitofp i64 {row.channels} to {v.element}"))
     targets = _TargetWeights(v, given, count) if kernel.loss else None
     every = row.total(given["weights"]) if kernel.weighted else None
@@ -264,7 +264,7 @@ def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
             row.each(dst, dst, lambda power: v.mul(power, inverse))
 
 
-class _Row:
+class Row:
     """Loops over the channels of a row: whole vectors, then what is left of one."""
 
     def __init__(self, v: Vectors, channels: str) -> None:
@@ -308,7 +308,9 @@ class _Row:
             power = math.exp_down(v, away)
             v.store(power, v.at(dst, at), mask)
             if weights is not None:
-                away = v.mul(away, v.load(v.at(weights, at), mask))
+                weight = v.load(v.at(weights, at), mask)
+                none = v.compare("oeq", weight, v.zero)  # does not count, be it infinite
+                away = v.select(none, v.zero, v.mul(away, weight))
             if mask is not None:
                 away, power = (v.select(mask, term, v.zero) for term in (away, power))
             return [v.add(total, term) for total, term in zip(sums, (power, away), strict=True)]
@@ -376,7 +378,7 @@ class _Row:
 def _wide_loss(
     v: Vectors,
     given: Arguments,
-    row: _Row,
+    row: Row,
     targets: _TargetWeights,
     src: str,
     dst: str,
@@ -428,7 +430,7 @@ def _wide_loss(
 def _weighted_row(
     v: Vectors,
     targets: _TargetWeights,
-    row: _Row,
+    row: Row,
     dst: str,
     label: str,
     weights: str,

@@ -1,0 +1,145 @@
+"""The samples of a compression, in three disjoint parts: those that train, choose, and report.
+
+Fine-tuning, importances and calibration use the samples that the run was trained on. What the run
+has held out is halved by its seed: one half chooses among the steps of the walk, and the other,
+which chooses nothing, reports how good they are. Other data report in its place if they are given,
+and then all held-out samples choose.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faltung.data.names import printable
+from faltung.data.seeds import SPLIT, permutation
+from faltung.data.source import Source, Subset, in_units, split
+from faltung.geometry.errors import FaltungError
+from faltung.train.model import Model
+from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
+from faltung.train.run_folder import CONFIG, RunFolder
+from faltung.train.run_model import load_model, table
+from faltung.train.settings import Settings
+from faltung.train.vocabulary import check_tokens_known
+
+LEAST = 4  # samples that can be halved into two parts that say anything
+
+
+@dataclass(frozen=True)
+class Parts:
+    """``train``, ``choose``, ``report``: three disjoint sources, in the units of the model."""
+
+    train: Source
+    choose: Source
+    report: Source
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.train):,} samples train, {len(self.choose):,} choose, "
+            f"{len(self.report):,} report"
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is compressed: a model, how it was trained, on what, and what its run says of itself."""
+
+    model: Model
+    settings: Settings
+    parts: Parts
+    config: Mapping[str, Any]
+
+
+def open_run(
+    run: str | os.PathLike[str],
+    data: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> Origin:
+    """A run and its samples; ``data`` are what reports. ``reading``: options of ``open_like``.
+    ValueError, OSError: no run, or one whose data are gone or have changed, or other data that do
+    not fit it.
+    """
+    model, folder = load_model(run)
+    about, where = data_table(folder), folder.path / CONFIG
+    try:
+        settings = Settings.from_dict(table(folder, "train"))
+    except (TypeError, ValueError) as error:
+        raise FaltungError(f"{where}: [train]: {error}") from error
+    source = _trained_on(folder, about)
+    train, held = parts(source, about["held_out"], settings.seed)
+    if data is not None:
+        report = _reported(data, model, folder, about, reading or {})
+        choose, report = (held, report) if held is not None else halves(report, settings.seed)
+    elif held is None:
+        raise FaltungError(
+            f"{folder.path}: has held nothing out, by --held-out 0, so nothing can choose and "
+            "report: give DATA that it was not trained on"
+        )
+    else:
+        choose, report = halves(held, settings.seed)
+    found = (in_units(part, model.units, printable(run)) for part in (train, choose, report))
+    return Origin(model, settings, Parts(*found), folder.config)
+
+
+def _trained_on(folder: RunFolder, about: Mapping[str, Any]) -> Source:
+    """The samples of a run. ValueError, OSError: they are gone, or have changed."""
+    try:
+        source = opened(about)
+    except OSError as error:
+        error.add_note("Compressing a run needs the samples that it was trained on, to tune with.")
+        raise
+    if described(source)["digest"] != about["digest"]:
+        raise FaltungError(
+            f"{folder.path}: its data have changed: a run is compressed with the samples that it "
+            "was trained on"
+        )
+    return source
+
+
+def _reported(
+    data: str,
+    model: Model,
+    folder: RunFolder,
+    about: Mapping[str, Any],
+    reading: Mapping[str, Any],
+) -> Source:
+    """Other data, with the classes of a run. ValueError: they do not fit, or are not other data."""
+    named = about["path"]
+    if data == named or (
+        os.path.exists(data) and os.path.realpath(data) == os.path.realpath(named)
+    ):
+        raise FaltungError(
+            f"{printable(data)}: is what the run was trained on: leave it out to report on samples "
+            "that the run has held out, or give others"
+        )
+    targets: Any = "numbers" if model.loss == "mse" else "labels"
+    source = open_like(data, like(model, folder), model.classes, targets=targets, **reading)
+    if model.tokens:
+        check_tokens_known(source, model.graph, printable(data))
+    return source
+
+
+def halves(source: Source, seed: int) -> tuple[Source, Source]:
+    """Two halves, each with half of each class as far as that is possible. ValueError: too few."""
+    if len(source) < LEAST:
+        raise FaltungError(
+            f"held_out: {len(source)} samples: must be at least {LEAST}, half of which choose and "
+            "half of which report; give DATA, or train with more held out"
+        )
+    try:
+        return split(source, 0.5, seed)
+    except FaltungError:  # a class with a single sample
+        order = permutation(len(source), seed, SPLIT)
+        middle = len(source) // 2
+        return Subset(source, np.sort(order[middle:])), Subset(source, np.sort(order[:middle]))
+
+
+def said(path: str | os.PathLike[str]) -> str:
+    """A run as messages call it: as seen from here if it lies below."""
+    place = Path(path)
+    if place.is_absolute() and place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())
+    return printable(place)

@@ -1,0 +1,100 @@
+"""Accuracy against what it costs, as SVG: a dot for each step, with its interval.
+
+Colours and fonts come from the page, as those of ``train/curves.py`` do.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from faltung.train.curves import HEIGHT, WIDTH, Number, Scale
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 30, 34
+_COLOURS = 5  # of the page's style
+MARGIN = 1.12  # around the dots, as a factor
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A step. ``x``: what it costs, above 0; ``y``: how good it is, from ``low`` to ``high``;
+    ``kind``: which of the kinds it is of; ``says``: its tooltip; ``within``: whether it keeps the
+    limits.
+    """
+
+    x: float
+    y: float
+    low: float
+    high: float
+    kind: int
+    says: str
+    within: bool
+
+
+def scatter(
+    title: str,
+    x_title: str,
+    kinds: Sequence[str],
+    dots: Sequence[Dot],
+    number: Number,
+    chosen: int | None,
+) -> str:
+    """An ``<svg>`` with a logarithmic axis of costs; a ring around the one that is chosen."""
+    xs = [dot.x for dot in dots]
+    x = Scale(min(xs) / MARGIN, max(xs) * MARGIN, _LEFT + 4, WIDTH - _RIGHT, log=True)
+    low, high = min(dot.low for dot in dots), max(dot.high for dot in dots)
+    room = 0.04 * (high - low) or 0.05
+    y = Scale(low - room, high + room, HEIGHT - _BOTTOM, _TOP)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        *_axes(x, y, number, x_title),
+    ]
+    for dot in dots:
+        parts += _drawn(dot, x(dot.x), y)
+    if chosen is not None:
+        dot = dots[chosen]
+        parts.append(f'<circle class="mark" cx="{x(dot.x):.1f}" cy="{y(dot.y):.1f}" r="7"/>')
+    return "\n".join([*parts, *_legend(title, kinds), "</svg>"])
+
+
+def _drawn(dot: Dot, at: float, y: Scale) -> Iterator[str]:
+    """Its interval as a thin line, and the dot; a small one if it is beyond the limits."""
+    colour = f"line{dot.kind % _COLOURS}"
+    ends = f"M{at:.1f} {y(dot.low):.1f}V{y(dot.high):.1f}"
+    yield f'<path class="{colour}" stroke-opacity="0.3" stroke-width="1" d="{ends}"/>'
+    place = f'cx="{at:.1f}" cy="{y(dot.y):.1f}" r="{4 if dot.within else 2.2}"'
+    yield f'<circle class="{colour}" {place}><title>{escape(dot.says)}</title></circle>'
+
+
+def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    for tick in y.ticks(6):
+        at = f"{y(tick):.1f}"
+        yield f'<path class="grid" d="M{_LEFT} {at}H{right}"/>'
+        text = f'x="{_LEFT - 6}" y="{at}" dy="0.35em" text-anchor="end"'
+        yield f'<text class="axis" {text}>{escape(number(tick))}</text>'
+    yield f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
+    for tick in x.ticks(7):
+        place = f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle"'
+        yield f'<text class="axis" {place}>{escape(short(tick))}</text>'
+    place = f'x="{(_LEFT + right) / 2:.1f}" y="{HEIGHT - 3}" text-anchor="middle"'
+    yield f'<text class="axis" {place}>{escape(x_title)}, logarithmic</text>'
+
+
+def _legend(title: str, kinds: Sequence[str]) -> Iterator[str]:
+    """The title on the left, the kinds on the right."""
+    yield f'<text class="title" x="{_LEFT}" y="13">{escape(title)}</text>'
+    at = float(WIDTH - _RIGHT)
+    for i, kind in reversed(list(enumerate(kinds))):
+        yield f'<text class="axis" x="{at:.1f}" y="13" text-anchor="end">{escape(kind)}</text>'
+        at -= 6.2 * len(kind) + 8
+        yield f'<circle class="line{i % _COLOURS}" cx="{at:.1f}" cy="9" r="4"/>'
+        at -= 12
+
+
+def short(value: float) -> str:
+    """1,500 as 1.5k; 0.02 as it is."""
+    if value < 1000:
+        return f"{value:.3g}"
+    power = min(int(math.log10(value) // 3), 3)
+    return f"{value / 1000**power:.3g}{('', 'k', 'M', 'G')[power]}"

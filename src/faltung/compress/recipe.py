@@ -1,0 +1,130 @@
+"""Which steps a walk takes: down the network first, then what its numbers are.
+
+A recipe is a generator: it yields a step and is sent its number and what was measured. It looks at
+the samples that choose, and at nothing that differs from one run of it to the next but times.
+
+The way down is ``ROUNDS`` of pruning, each of ``PART`` of what is left. It ends where too much is
+lost twice in a row, or where everything below would be smaller and faster than is asked for.
+"""
+
+from collections.abc import Container, Generator, Sequence
+from dataclasses import dataclass
+
+from faltung.compress.budget import Budget
+from faltung.compress.journal import Entry, Step
+
+Steps = Generator[Step, tuple[int, Entry], None]
+Asked = Generator[Step, tuple[int, Entry], tuple[int, Entry]]
+
+ROUNDS, PART = 10, 0.3
+LOST = 2  # rounds in a row that may lose too much before the way down ends
+SLACK = 2.0  # points beyond the budget that a round may lose; tuned numbers win some back
+# Networks that are tried with each leaf if it is not said what may be lost, the largest that fit.
+TRIED = 3
+# Beyond these parts of the limits the way down ends: numbers in 4 bits take an eighth of the bytes.
+SMALLEST, FASTEST = 1.5, 1.5
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What is made of the numbers of a network: a means, its strength, and whether it is followed
+    by fine-tuning where it loses too much.
+    """
+
+    means: str
+    strength: float
+    tuned: bool
+
+
+LEAVES: tuple[Leaf, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``epochs``: of each fine-tuning; ``means``: those that there are."""
+
+    budget: Budget
+    epochs: int
+    means: Container[str]
+
+    def steps(self) -> Steps:
+        """All steps; the first is the model as it was trained."""
+        trunk = [(yield Step("as-trained"))]
+        if "prune" in self.means:
+            yield from self._down(trunk)
+        if "factorise" in self.means:
+            yield from self._factorised(trunk)
+        for leaf in LEAVES:
+            if leaf.means in self.means:
+                yield from self._leaf(leaf, trunk)
+
+    # The network ----------------------------------------------------------------------------------
+
+    def _down(self, trunk: list[tuple[int, Entry]]) -> Steps:
+        missed = 0
+        for _ in range(ROUNDS):
+            number, last = trunk[-1]
+            speed = self.budget.speed
+            by = "macs" if speed is not None and last.speed < speed else "bytes"
+            made = yield Step("prune", number, PART, self.epochs, by)
+            if not made[1].changed:
+                return
+            trunk.append(made)
+            missed = missed + 1 if self._loses(made[1], SLACK) else 0
+            if missed == LOST or self._far_enough(made[1]):
+                return
+
+    def _loses(self, entry: Entry, slack: float = 0.0) -> bool:
+        """Whether more is lost than may be, if that is said."""
+        return self.budget.drop is not None and entry.lost > self.budget.drop + slack
+
+    def _far_enough(self, entry: Entry) -> bool:
+        """Whether everything below is smaller and faster than asked for."""
+        budget = self.budget
+        if budget.drop is not None:
+            return False  # the smallest is looked for
+        small = budget.bytes is None or entry.bytes < SMALLEST * budget.bytes
+        return small and (budget.speed is None or entry.speed > FASTEST * budget.speed)
+
+    def _factorised(self, trunk: list[tuple[int, Entry]]) -> Steps:
+        """The smallest network that is good enough, with layers in factors, where that is smaller
+        and not slower.
+        """
+        good = [each for each in trunk if not self._loses(each[1])] or trunk[:1]
+        number, last = good[-1]
+        made = yield Step("factorise", number, ENERGY, self.epochs)
+        entry = made[1]
+        if entry.changed and entry.bytes < last.bytes and entry.speed >= last.speed:
+            trunk.insert(trunk.index(good[-1]) + 1, made)
+
+    # Its numbers ----------------------------------------------------------------------------------
+
+    def _leaf(self, leaf: Leaf, trunk: Sequence[tuple[int, Entry]]) -> Steps:
+        """The smallest network first, until one is good enough; if it is not said what may be lost,
+        the largest that fit.
+        """
+        fitting = 0
+        if self.budget.drop is not None:
+            for number, _ in reversed(trunk):
+                _, entry = yield from self._tried(leaf, number)
+                if not self._loses(entry):
+                    return
+        else:
+            for number, _ in trunk:
+                plain = yield Step(leaf.means, number, leaf.strength)
+                if self.budget.within(plain[1]):
+                    fitting += 1
+                    if leaf.tuned and plain[1].changed:
+                        yield Step(leaf.means, number, leaf.strength, self.epochs)
+                if fitting == TRIED:
+                    return
+
+    def _tried(self, leaf: Leaf, number: int) -> Asked:
+        """A leaf, tuned if it loses too much without."""
+        made = yield Step(leaf.means, number, leaf.strength)
+        if leaf.tuned and made[1].changed and self._loses(made[1]):
+            made = yield Step(leaf.means, number, leaf.strength, self.epochs)
+        return made
+
+
+ENERGY = 0.02  # of the weights that factors may lose
