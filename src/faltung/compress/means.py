@@ -17,6 +17,7 @@ from faltung.data.source import Source
 from faltung.geometry.errors import FaltungError
 from faltung.nn import Layer
 from faltung.train.model import Model
+from faltung.train.settings import Settings
 
 # What a means is to save: bytes of the file, or multiply-adds.
 Saving = Literal["bytes", "macs"]
@@ -28,12 +29,14 @@ class Task:
 
     train: samples with their targets, for importances and calibration, those that the model was
     trained on. loss: of the training. seed: of whatever is drawn. by: what is to be saved.
+    settings: how it was trained, for a means that trains it on.
     """
 
     train: Source
     loss: str = "cross_entropy"
     seed: int = 0
     by: Saving = "bytes"
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,13 @@ class Means:
         return find_spec(self.home.partition(":")[0]) is not None
 
 
-MEANS: dict[str, Means] = {}
+MEANS: dict[str, Means] = {
+    "palettes": Means(
+        "faltung.compress.palettes:palettes",
+        "bits of a weight, on average, in the file",
+        "weights take values of small palettes",
+    ),
+}
 
 
 def remade(model: Model, net: Layer, parameters: Mapping[str, npt.ArrayLike]) -> Model:

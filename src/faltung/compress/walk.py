@@ -136,7 +136,13 @@ class Walk:
     def _applied(self, step: Step) -> Outcome:
         """What a means makes of the model of another step."""
         settings = self.origin.settings
-        task = Task(self.origin.parts.train, settings.loss, settings.seed, step.by)  # type: ignore[arg-type]
+        task = Task(
+            self.origin.parts.train,
+            settings.loss,
+            settings.seed,
+            step.by,  # type: ignore[arg-type]
+            settings,
+        )
         return self.means[step.means].apply()(self.model(step.parent), task, step.strength)
 
     # What is kept of it ---------------------------------------------------------------------------
