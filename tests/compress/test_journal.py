@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_recipe import FIRST
+from compress.test_recipe import FIRST
 
 from faltung.compress.journal import JOURNAL, STEPS, Journal, Step, label, read_journal
 from faltung.geometry.errors import FaltungError
