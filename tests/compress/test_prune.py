@@ -13,7 +13,7 @@ from faltung.compress.costs import Ledger
 from faltung.compress.dependencies import dependencies
 from faltung.compress.importance import by_gradients, by_scales
 from faltung.compress.means import Task
-from faltung.compress.prune import channels, prune, prune_in_rounds
+from faltung.compress.prune import apply, prune, prune_in_rounds
 from faltung.geometry.errors import FaltungError
 from faltung.graph.cost import macs
 from faltung.nn.text import parse
@@ -143,6 +143,6 @@ def test_what_cannot_be_done(trained: Model) -> None:
         prune(trained, x, y, by="size")  # type: ignore[arg-type]
     # As a means it takes what can go, and says so.
     task = Task(runs.source(16), by="macs")
-    assert channels(trained, task, 0.99).changed
-    stays = channels(Model(nn.Sequential(nn.Flatten(), nn.Linear(2)), (1, 8, 8)), task, 0.5)
+    assert apply(trained, task, 0.99).changed
+    stays = apply(Model(nn.Sequential(nn.Flatten(), nn.Linear(2)), (1, 8, 8)), task, 0.5)
     assert not stays.changed and stays.left[0].why == "what the network gives"

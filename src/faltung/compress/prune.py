@@ -105,7 +105,7 @@ def prune(
     return made
 
 
-def channels(model: Model, task: Task, strength: float) -> Outcome:
+def apply(model: Model, task: Task, strength: float) -> Outcome:
     """The means: without ``strength`` of the bytes or multiply-adds, or as much as can go."""
     made, _ = _pruned(model, task, strength, task.by, "gradients", KEEP)
     return made
