@@ -24,7 +24,7 @@ from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
-from faltung.program.stored import Halves, lower_stored
+from faltung.program.stored import ITEMS, Halves, lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
@@ -93,7 +93,7 @@ class Assembly:
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self._halves = halves
+        self.halves: Mapping[str, str] = {} if halves is None else halves.kinds
         if halves is None:
             every = [lower(lowering, node) for node in nodes]
         else:
@@ -215,7 +215,7 @@ class Assembly:
 
     def _held(self, root: Value) -> str:
         """The dtype of the numbers in a buffer."""
-        kind = "" if self._halves is None else self._halves.kinds.get(root.name, "")
+        kind = self.halves.get(root.name, "")
         return kind if kind in ("uint8", "int8") else _dtype(root, self.lowering.dtype)
 
     # Memory --------------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ class Assembly:
     def _bytes(self, value: Value) -> int:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
-        if self._halves is not None and (item := self._halves.bytes(value.name)):
-            return size * batch * item
+        if value.name in self.halves:
+            return size * batch * ITEMS[self.halves[value.name]]
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 
     def _feed(self, feeds: Sequence[Value]) -> None:

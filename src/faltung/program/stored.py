@@ -45,11 +45,8 @@ class Halves:
     kinds: Mapping[str, str]
     weights: frozenset[str]
 
-    def bytes(self, name: str) -> int:
-        """Of a number of a buffer; 0 where it is kept as it is computed."""
-        return ITEMS.get(self.kinds.get(name, ""), 0)
 
-
+# Bytes of a number.
 ITEMS = {"float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1}
 
 
@@ -176,10 +173,9 @@ class _Choice:
             read = {}
             for word, access in accesses_of(step.recipe, self.low.machine).items():
                 argument = step.arguments[word]
-                if not access.reads or not isinstance(argument, Operand):
-                    continue
-                if argument.name in self.marks or argument.name in self.made.kept:
-                    read[argument.name] = access
+                name = argument.name if isinstance(argument, Operand) else ""
+                if access.reads and (name in self.marks or name in self.made.kept):
+                    read[name] = access
             if len(read) < 2 or isinstance(step.recipe, Copy):
                 continue
             for name in read.keys() & self.narrow:
