@@ -37,8 +37,9 @@ PATCH_SHARE, MAX_PATCH_BYTES = 0.25, 128 << 10
 CORE_ITEMS, MIN_ITEM_CYCLES, CORE_CALLS = 4, 4000, 8
 # Cycles to copy a level into a patch; multiplications in a cycle.
 COPY_CYCLES, PRODUCTS = 0.2, 2
-# Groups of terms in an iteration, where that adds no more than this to a run.
-UNROLLS, MAX_LONGER = (4, 2, 1), 1.1
+# Groups of terms in an iteration, where that adds no more than this to a run. Where products and
+# sums are instructions of their own, LLVM adds products first, and has no registers for them.
+UNROLLS, MAX_LONGER = {"pmaddwd": (1,)}, 1.1
 # Vectors of a block; and of one for an output alone, whose sums have to hide their latency.
 VECTORS, ALONE_VECTORS = 2, 8
 LINE = 64
@@ -77,7 +78,7 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     inner = inner or inner_of(machine)
     lanes = machine.lanes("int32")
     groups = -(-p.run // inner.group)
-    unroll = next(u for u in UNROLLS if -(-groups // u) * u <= MAX_LONGER * groups)
+    unroll = next(u for u in UNROLLS.get(inner.name, (4, 2, 1)) if -(-groups // u) * u <= MAX_LONGER * groups)
     most = max(p.channels * inner.bytes, min(MAX_PATCH_BYTES, int(machine.l2 * PATCH_SHARE)))
     alone = prod(p.outputs) == 1
     blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS)
