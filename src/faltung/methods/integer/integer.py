@@ -78,7 +78,9 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     inner = inner or inner_of(machine)
     lanes = machine.lanes("int32")
     groups = -(-p.run // inner.group)
-    unroll = next(u for u in UNROLLS.get(inner.name, (4, 2, 1)) if -(-groups // u) * u <= MAX_LONGER * groups)
+    unroll = next(
+        u for u in UNROLLS.get(inner.name, (4, 2, 1)) if -(-groups // u) * u <= MAX_LONGER * groups
+    )
     most = max(p.channels * inner.bytes, min(MAX_PATCH_BYTES, int(machine.l2 * PATCH_SHARE)))
     alone = prod(p.outputs) == 1
     blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS)
