@@ -25,6 +25,7 @@ BASE = {
     "evaluate": ["run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
+    "bits": ["run"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],
     "profile": ["lenet5"],
