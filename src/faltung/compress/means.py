@@ -92,6 +92,21 @@ class Means:
 
 
 MEANS: dict[str, Means] = {
+    "prune": Means(
+        "faltung.compress.prune:apply",
+        "part of the bytes, or of the multiply-adds, that goes",
+        "channels of least importance are gone",
+    ),
+    "factorise": Means(
+        "faltung.compress.factorise:apply",
+        "part of the energy of the weights that is lost",
+        "layers are products of smaller ones",
+    ),
+    "quantise": Means(
+        "faltung.compress.quantise:apply",
+        "bits of a weight",
+        "weights and activations are whole numbers times a scale",
+    ),
     "palettes": Means(
         "faltung.compress.palettes:palettes",
         "bits of a weight, on average, in the file",
