@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from faltung.codegen.storage import Access
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
-from faltung.graph.ops import Attention, ConvolveIntegerfrom faltung.graph.value import Node, Value
+from faltung.graph.ops import Attention, ConvolveInteger
+from faltung.graph.value import Node, Value
 from faltung.methods.base.kernel import Kernel
 from faltung.methods.base.step import Operand, Step, Work, relocated, waiting
 from faltung.methods.base.stored import accesses_of, stored
