@@ -20,8 +20,9 @@ PACKED_COLUMNS = 6
 
 @dataclass(frozen=True)
 class PackIntegers(Kernel):
-    """Items are blocks. given: the type of weights, "float32" or "int8". bits: of a packed weight.
-    group: terms in a lane; bias: whether there is one.
+    """Items are blocks. given: the type of weights, "float32" or "int8". bits: of a packed weight,
+    or 32 for float32, of which the bias is then one too. group: terms in a lane; has_bias: whether
+    there is one.
     """
 
     name = "pack_integers"
@@ -49,6 +50,9 @@ class PackIntegers(Kernel):
                 if self.has_bias:
                     place = f.add(f.word(entry, 1), lane.index)
                     total = f.value(f"add i32 {total}, {self._bias(f, given, place, inside)}")
+                if self.bits == 32:
+                    number = f.value(f"sitofp i32 {total} to float")
+                    total = f.value(f"bitcast float {number} to i32")
                 at = f.at(given["bias"], f.add(first, lane.index), "i32")
                 f.emit(f"store i32 {total}, ptr {at}, align 4")
 
@@ -79,10 +83,10 @@ class PackIntegers(Kernel):
             one = f.value(f"select i1 {there}, i32 {one}, i32 0")
             group, rest = f.divmod(term.index, self.group)
             place = f.add(f.mul(f.add(f.mul(group, width), lane), self.group), rest)
-            short = f.value(f"trunc i32 {one} to i{self.bits}")
-            f.emit(
-                f"store i{self.bits} {short}, ptr {f.at(packed, place, f'i{self.bits}')}, align 1"
-            )
+            kind = "float" if self.bits == 32 else f"i{self.bits}"
+            convert = "sitofp" if self.bits == 32 else "trunc"
+            short = f.value(f"{convert} i32 {one} to {kind}")
+            f.emit(f"store {kind} {short}, ptr {f.at(packed, place, kind)}, align 1")
             term.carry([f.value(f"add i32 {term.values[0]}, {one}")])
         return term.results[0]
 
