@@ -25,6 +25,11 @@ VECTORS, ALONE_VECTORS = 2, 8
 # are rather cut into slices, of so many at least. The most taps that float32 adds exactly.
 FEW_ROWS, SLICE, EXACT_TAPS = 8, 64, 500
 
+# Minimal filtering: the fewest channels, the most terms of sums that keep within 30 bits (each is
+# at most 255 * 128), and of the second-level cache what a patch takes, a fourth of its transform,
+# where all weights stay in the cache too.
+MIN_CHANNELS, MOST_TERMS, SMALL_SHARE = 12, 16_000, 0.125
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -41,7 +46,8 @@ class Blocks:
 class Choice:
     """What is decided before any code is written. chunk: outputs of each axis in an item; parts:
     how many items share the blocks of a chunk; bits: of a packed weight; slices: into how many the
-    channels of a depthwise layer are cut, each with patches of its own, and of ``slice`` channels.
+    channels of a depthwise layer are cut, each with patches of its own, and of ``slice`` channels;
+    minimal: whether by minimal filtering, two by two outputs at a time.
     """
 
     inner: Inner
@@ -52,6 +58,7 @@ class Choice:
     bits: int
     slices: int = 1
     slice: int = 0
+    minimal: bool = False
 
     def chunks(self, outputs: Sequence[int]) -> int:
         return self.slices * prod(-(-n // m) for n, m in zip(outputs, self.chunk, strict=True))
@@ -71,9 +78,40 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     alone = prod(p.outputs) == 1
     blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS, not alone)
     made = Choice(inner, (), 1, blocks, unroll, 8 if alone else 8 * inner.bytes)
+    if minimal_why_not(p, inner) is None:
+        return _minimal(p, machine, Choice(inner, (), 1, blocks, 1, 16, minimal=True))
     every = sum(each.count for each in blocks) * p.c.groups
     wanted = _items(p, machine, inner)
     made = _shared(p, made, most, -(-wanted // every))
+    return replace(made, parts=min(every, -(-wanted // made.chunks(p.outputs))))
+
+
+def minimal_why_not(p: Problem, inner: Inner) -> str | None:
+    """Why minimal filtering does not apply; None where it does."""
+    last = [w.axis for w in p.windows[-2:]]
+    if any((a.kernel, a.stride, a.dilation) != (3, 1, 1) for a in last) or p.c.groups > 1:
+        return "for two axes of three taps, without stride, dilation and groups"
+    if inner.stored != "int16":
+        return f"{inner.name} takes 8 bits"
+    if min(p.c.channels_in, p.c.channels_out) < MIN_CHANNELS or min(p.outputs[-2:]) < 2:
+        return "too few channels or outputs"
+    if p.sum_length > MOST_TERMS:
+        return "its sums are too long"
+    return None
+
+
+def _minimal(p: Problem, machine: Machine, made: Choice) -> Choice:
+    """Chunks of whole tiles, whose transformed patch stays in the second-level cache."""
+    every, wanted = sum(each.count for each in made.blocks), _items(p, machine, made.inner)
+    most = int(machine.l2 * (SMALL_SHARE if p.sum_length * p.c.channels_out < machine.l2 else 0.25))
+    while True:
+        chunk = list(_chunk(p, made.inner, most))
+        for i in (-2, -1):
+            chunk[i] = min(p.outputs[i], padded(chunk[i], 2))
+        made = replace(made, chunk=tuple(chunk))
+        if made.chunks(p.outputs) * every >= wanted or most < 4096:
+            break
+        most //= 2
     return replace(made, parts=min(every, -(-wanted // made.chunks(p.outputs))))
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Work
+from faltung.methods.integer import minimal_plan
 from faltung.methods.integer.choice import (
     COPY_CYCLES,
     CORE_CALLS,
@@ -28,7 +29,8 @@ from faltung.methods.integer.choice import (
 )
 from faltung.methods.integer.inner import Inner
 from faltung.methods.integer.kernel import DenseKernel, DepthwiseKernel, Tile
-from faltung.methods.integer.packing import PackIntegers
+from faltung.methods.integer.minimal import COMPONENTS, MinimalKernel
+from faltung.methods.integer.packing import PackIntegers, PackMinimal
 from faltung.methods.integer.patch import Form
 from faltung.methods.integer.problem import Problem
 from faltung.methods.integer.store import Store
@@ -57,6 +59,9 @@ def plan(
     that of the machine.
     """
     chosen = choose(p, machine, inner)
+    if chosen.minimal:
+        _plan_minimal(p, machine, work, chosen, bias, weights)
+        return chosen
     run = padded(p.run, chosen.inner.group * chosen.unroll)
     length = p.sum_length // p.run * run
     form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
@@ -115,6 +120,67 @@ def plan(
     return chosen
 
 
+def _plan_minimal(
+    p: Problem, machine: Machine, work: Work, chosen: Choice, bias: bool, weights: str
+) -> None:
+    """The same by minimal filtering."""
+    run, taps = padded(p.c.channels_in, chosen.inner.group), p.sum_length // p.c.channels_in // 9
+    form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
+    blocks, packs, sizes = block_tables(p, machine, chosen, taps * run * COMPONENTS)
+    packed, totals = work.keep("weights", sizes[0]), work.keep("bias", sizes[1] * 4)
+    work.prepare.append(
+        PackMinimal("int32", weights, chosen.bits, chosen.inner.group, bias).step(
+            len(packs),
+            "pack and transform weights",
+            w=Operand("w"),
+            given_bias=Operand("bias") if bias else Operand("w"),
+            blocks=packs,
+            reduction=minimal_plan.reduction(p, run),
+            packed=packed,
+            bias=totals,
+            length=taps * run,
+            channel=p.c.w[1],
+            correction=0,
+        )
+    )
+    given, tiles, finishes = minimal_plan.tables(p, machine, chosen, len(blocks))
+    store, memory = store_of(p), minimal_plan.memory(p, chosen, machine.lanes("int32"))
+    kernel = MinimalKernel(
+        product=chosen.inner.name,
+        form=form,
+        store=store,
+        tiles=tiles,
+        kinds=len(chosen.blocks),
+        unroll=chosen.unroll,
+        bits=chosen.bits,
+        finishes=finishes,
+    )
+    items = chosen.chunks(p.outputs) * chosen.parts
+    calls = min(items, CORE_CALLS * machine.cores)
+    given |= {name: Operand(name) for name in store.names}
+    work.steps.append(
+        kernel.step(
+            calls,
+            _title(p, chosen, tiles),
+            x=Operand("x"),
+            w=packed,
+            bias=totals,
+            patches=work.borrow("patches", calls * memory["patch_bytes"]),
+            blocks=blocks,
+            entries=minimal_plan.entries(p, chosen),
+            inner=items,
+            calls=calls,
+            parts=chosen.parts,
+            entry_count=taps,
+            run_bytes=run * chosen.inner.bytes,
+            x_channel=p.channel_step,
+            transform_runs=-(-p.channels * chosen.inner.bytes // machine.vector_bytes),
+            **memory,
+            **given,
+        )
+    )
+
+
 def cycles(p: Problem, machine: Machine, chosen: Choice) -> float:
     """Of one core: sums and copies."""
     patch = replace(p, slice=chosen.slice).patch_size(chosen.chunk)
@@ -139,6 +205,7 @@ def describe(p: Problem, chosen: Choice) -> str:
 def _title(p: Problem, chosen: Choice, tiles: Sequence[Tile]) -> str:
     largest = max(tiles, key=lambda tile: tile.height * tile.vectors)
     kind = "integer depthwise" if chosen.slice else "integer"
+    kind = "integer F(2x2)" if chosen.minimal else kind
     what = f"{kind} {largest.height}x{largest.vectors}, {chosen.inner.name}"
     stored = f", to {p.result.stored}" if p.result else ""
     return f"{what}{stored}" + (f", {p.epilogue}" if p.epilogue else "")

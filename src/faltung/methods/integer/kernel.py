@@ -25,8 +25,8 @@ from faltung.methods.integer.store import PATCH, Store
 # Behind them where it begins in each array of the output's shape.
 CHUNK_COLUMNS = 8
 # Of blocks: their kind; where one begins in the weights, in bytes, in the bias, in the patch, in
-# bytes, and among the channels of the output.
-BLOCK_COLUMNS = 5
+# bytes, and among the channels of the output; lanes of its vectors.
+BLOCK_COLUMNS = 6
 # Of tiles: which function, the first position, how many; of spans of these: first, how many.
 TILE_COLUMNS, SPAN_COLUMNS = 3, 2
 

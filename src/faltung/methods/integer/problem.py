@@ -196,11 +196,13 @@ def problem_of(
 # Chunks -------------------------------------------------------------------------------------------
 
 
-def patch_rows(problem: Problem, chunk: Sequence[int], first: Sequence[int]) -> Table:
+def patch_rows(
+    problem: Problem, chunk: Sequence[int], room: Sequence[int], first: Sequence[int]
+) -> Table:
     """The rows of the patch of a chunk from output ``first`` on, all axes but the last: (source, or
-    MISSING for padding, place in the patch).
+    MISSING for padding, place in the patch, which has memory for ``room`` outputs).
     """
-    pitch, reads, places = problem.patch_pitches(chunk), [], []
+    pitch, reads, places = problem.patch_pitches(room), [], []
     outer = zip(problem.windows[:-1], problem.ways, chunk, first, pitch, strict=False)
     for window, way, most, begin, step in outer:
         count = min(most, window.axis.output - begin)
@@ -209,14 +211,13 @@ def patch_rows(problem: Problem, chunk: Sequence[int], first: Sequence[int]) -> 
     return np.concatenate([crossed(reads), sums(places, 1)], axis=1)
 
 
-def patch_runs(problem: Problem, chunk: Sequence[int], first: int, channels: int) -> Table:
-    """What a row of the patch is copied from, of so many channels: (source, or MISSING, place in
-    the row, elements).
+def patch_runs(problem: Problem, first: int, count: int, channels: int) -> Table:
+    """What a row of the patch is copied from, for ``count`` outputs and so many channels: (source,
+    or MISSING, place in the row, elements).
 
     Neighbours that are contiguous on both sides are one run.
     """
     window, way, c = problem.windows[-1], problem.ways[-1], problem.c
-    count = min(chunk[-1], window.axis.output - first)
     read = scaled(way.sources(first, count), window.x)
     places = np.arange(len(read), dtype=np.int64) * problem.channels
     parts = [(0, 0, channels)]

@@ -37,7 +37,7 @@ def block_tables(
             width = blocks.vectors * lanes
             begin = group * c.channels_out + first
             levels = first % chosen.slice if chosen.slice else group * c.channels_in
-            rows.append((kind, weight, bias, levels * chosen.inner.bytes, begin))
+            rows.append((kind, weight, bias, levels * chosen.inner.bytes, begin, width))
             source = group * c.w[0] + first * step
             packs.append((source, begin, blocks.channels, width, weight, bias))
             weight += length * width * chosen.bits // 8
@@ -57,14 +57,31 @@ def tables(
 ) -> tuple[dict[str, Argument], tuple[Tile, ...]]:
     """The tables of chunks, patches, positions and tiles; and the tiles."""
     p = replace(p, slice=chosen.slice)
-    counts = [-(-n // m) for n, m in zip(p.outputs, chosen.chunk, strict=True)]
     slices = _slices(p, machine, chosen, block_count)
-    starts, columns = np.array(chosen.chunk, np.int64), range(counts[-1])
+    given, shapes = chunk_tables(p, chosen.chunk, chosen.chunk, chosen.inner.bytes, slices)
+    more, tiles = _shapes(p, machine, chosen, shapes)
+    return given | more, tiles
+
+
+def chunk_tables(
+    p: Problem,
+    chunk: Sequence[int],
+    room: Sequence[int],
+    size: int,
+    slices: Sequence[tuple[int, int, int, int]],
+) -> tuple[dict[str, Argument], list[tuple[int, ...]]]:
+    """The tables of chunks and of their patches, and the shapes that chunks have. room: outputs for
+    which a patch has memory; size: bytes of a level in it. slices: as ``_slices``.
+    """
+    counts = [-(-n // m) for n, m in zip(p.outputs, chunk, strict=True)]
+    starts, columns = np.array(chunk, np.int64), range(counts[-1])
     # Runs of whole slices, and of a last one that is narrower.
     widths = list(dict.fromkeys(width for width, *_ in slices))
-    runs = [patch_runs(p, chosen.chunk, i * chosen.chunk[-1], n) for n in widths for i in columns]
+    ends = [min((i + 1) * chunk[-1], p.outputs[-1]) for i in columns]
+    parts = [(i * chunk[-1], end - i * chunk[-1]) for i, end in zip(columns, ends, strict=True)]
+    runs = [patch_runs(p, first, count, n) for n in widths for first, count in parts]
     outer = list(crossing(*map(range, counts[:-1])))
-    rows = [patch_rows(p, chosen.chunk, (starts[:-1] * where).tolist()) for where in outer]
+    rows = [patch_rows(p, chunk, room, (starts[:-1] * where).tolist()) for where in outer]
     run_spans, row_spans, steps = spans_of(runs), spans_of(rows), offsets_of(p)
     chunks, shapes = [], dict[tuple[int, ...], int]()
     for width, *slice_ in slices:
@@ -72,18 +89,15 @@ def tables(
         for span, where in zip(row_spans, outer, strict=True):
             for i, run_span in zip(columns, spans, strict=False):
                 first = starts * (*where, i)
-                size = tuple(np.minimum(starts, np.array(p.outputs) - first).tolist())
-                shape = shapes.setdefault(size, len(shapes))
+                shape = tuple(np.minimum(starts, np.array(p.outputs) - first).tolist())
+                number = shapes.setdefault(shape, len(shapes))
                 at = (first @ steps).tolist()
-                chunks.append([*span, *run_span, shape, *slice_, *at])
-    every = np.concatenate(rows) * (1, chosen.inner.bytes)
-    given, tiles = _shapes(p, machine, chosen, list(shapes))
+                chunks.append([*span, *run_span, number, *slice_, *at])
     return {
         "chunks": table(chunks, CHUNK_COLUMNS + steps.shape[1]),
-        "rows": table(every, ROW_COLUMNS),
+        "rows": table(np.concatenate(rows) * (1, size), ROW_COLUMNS),
         "runs": table(np.concatenate(runs), RUN_COLUMNS),
-        **given,
-    }, tiles
+    }, list(shapes)
 
 
 def _slices(
