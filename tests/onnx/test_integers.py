@@ -1,11 +1,12 @@
 """Quantised ONNX models in integers, against onnx's reference evaluator."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import made, node
+from onnx_models import made, node, runtime
 from optional import optional
 
 import faltung.onnx
@@ -169,3 +170,48 @@ def test_one_step_apart_where_sums_round(name: str) -> None:
     apart = np.abs(found - expected)
     assert apart.max() <= 1.01 * step
     assert (apart > 0).mean() < 0.05
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_what_a_quantiser_writes_in_either_form(form: str, tmp_path: Path) -> None:
+    from onnxruntime import quantization as tool
+
+    rng = np.random.default_rng(0)
+    sizes = {"w": (8, 3, 3, 3), "b": (8,), "w2": (8, 8, 3, 3), "b2": (8,), "g": (16, 5), "c": (5,)}
+    constants = {n: rng.normal(0, 0.3, s).astype(np.float32) for n, s in sizes.items()}
+    nodes = [
+        node("Conv", "x w b", "a", pads=[1] * 4),
+        node("Relu", "a", "r"),
+        node("MaxPool", "r", "m", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "m w2 b2", "d", pads=[1] * 4),
+        node("Add", "d m", "s"),
+        node("Concat", "s m", "j", axis=1),
+        node("GlobalAveragePool", "j", "p"),
+        node("Flatten", "p", "f"),
+        node("Gemm", "f g c", "y"),
+    ]
+    real, whole = str(tmp_path / "real.onnx"), str(tmp_path / "whole.onnx")
+    data = made(nodes, {"x": (2, 3, 9, 8)}, ["y"], constants)
+    (tmp_path / "real.onnx").write_bytes(data)
+    x = rng.normal(size=(2, 3, 9, 8)).astype(np.float32)
+
+    samples = [{"x": x}]
+
+    class Reader(tool.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Any:
+            return samples.pop() if samples else None
+
+    tool.quantize_static(
+        real,
+        whole,
+        Reader(),
+        quant_format=tool.QuantFormat[form],
+        per_channel=True,
+        reduce_range=True,  # sums of two products saturate there otherwise
+    )
+    model = faltung.onnx.load(whole)
+    (found,) = model.run({"x": x})
+    (expected,) = runtime((tmp_path / "whole.onnx").read_bytes(), {"x": x})
+    levels = np.unique(expected)
+    assert np.abs(found - expected).max() <= 2.01 * np.diff(levels).min()
+    assert integers(model) == 3 and "host" not in model.explain()
