@@ -10,6 +10,7 @@ from benchmarks import (
     cycles,
     denormals,
     onnx_files,
+    pruned,
     pytorch,
     where,
 )
@@ -23,6 +24,7 @@ OTHERS = {
     "denormals": denormals.main,
     "elementary": cycles.main,
     "onnx": onnx_files.main,
+    "pruned": pruned.main,
     "pytorch": pytorch.main,
     "where": where.main,
 }
