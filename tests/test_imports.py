@@ -41,6 +41,7 @@ FRAMEWORKS = {
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
     "ml_dtypes": ("onnx",),

@@ -283,6 +283,21 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         assert (tmp_path / "m.safetensors").read_bytes() == first
 
 
+def test_saved_in_few_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("constriction")
+    model, x = fresh(seed=3), X[:2]
+    model.set_parameters({n: np.round(8 * v) / 8 for n, v in model.parameters.items()})
+    model.save(tmp_path / "plain")
+    model.save(tmp_path / "coded", coded=True)
+    found = Model.load(tmp_path / "coded")
+    assert same(found, model) and found.about() == model.about()
+    np.testing.assert_array_equal(found.predict(x), model.predict(x))
+    sizes = [(tmp_path / name).stat().st_size for name in ("plain", "coded")]
+    assert sizes[1] < sizes[0] / 3
+    with pytest.raises(TypeError, match="coded=1"):
+        model.save(tmp_path / "x", coded=1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("how", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy, copy.copy])
 def test_pickled_and_copied(how: Any) -> None:
     model = fresh(classes=["a", "b"])

@@ -38,6 +38,16 @@ def same(found: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) -> bool:
     return set(found) == set(tensors) and all(np.array_equal(found[n], tensors[n]) for n in tensors)
 
 
+def test_best_weights_in_few_bytes(run: RunFolder) -> None:
+    pytest.importorskip("constriction")
+    run.save_best(WEIGHTS, POSITION)
+    size = (run.path / "best.safetensors").stat().st_size
+    run.save_best(WEIGHTS, POSITION, coded=True)
+    assert (run.path / "best.safetensors").stat().st_size < size / 2
+    best = RunFolder.open(run.path).load_best()
+    assert best is not None and same(best.weights, WEIGHTS) and best.position == POSITION
+
+
 def test_what_goes_in_comes_out(run: RunFolder) -> None:
     run.append_metrics(row(1))
     run.append_metrics(row(2))

@@ -67,8 +67,13 @@ class Module:
             write(self._shared[what])
         return self._shared[what]
 
+    @property
+    def declared(self) -> list[str]:
+        """What is declared so far."""
+        return list(self._declarations.values())
+
     def __str__(self) -> str:
-        return "\n".join([*self._declarations.values(), *map(str, self._functions)]) + "\n"
+        return "\n".join([*self.declared, *map(str, self._functions)]) + "\n"
 
 
 @dataclass
@@ -88,6 +93,8 @@ class Loop:
 
 class Function:
     """One function under construction; instructions are appended to the current block."""
+
+    _letter = "v"  # names of values begin with it
 
     def __init__(
         self,
@@ -120,7 +127,7 @@ class Function:
     def value(self, text: str) -> str:
         """Append an instruction and return the name of its result."""
         self._count += 1
-        name = f"%v{self._count}"
+        name = f"%{self._letter}{self._count}"
         self._lines.append(f"  {name} = {text}")
         return name
 
@@ -334,3 +341,36 @@ class Function:
             case()
             self.emit(f"br label %{after}")
         self._open(after)
+
+
+class Piece(Function):
+    """Instructions to be put into a function that was written before, whose names differ from those
+    in it and, numbered from ``count`` on, from those of other pieces.
+    """
+
+    _letter = "w"
+
+    def __init__(self, module: Module, count: int) -> None:
+        super().__init__(module, "piece", (), public=False)
+        self._lines, self._block, self._count = [], "", count
+
+    @property
+    def count(self) -> int:
+        """How many names there are so far."""
+        return self._count
+
+    @property
+    def lines(self) -> list[str]:
+        return self._lines
+
+    @property
+    def block(self) -> str:
+        """The block in which the piece ends; "": that in which it begins."""
+        return self._block
+
+    def named(self, name: str, text: str) -> None:
+        """Append an instruction whose result has a name of the function."""
+        self.emit(f"{name} = {text}")
+
+    def _label(self, hint: str) -> str:
+        return super()._label(f"{hint}.")

@@ -25,7 +25,7 @@ class Narrow(Vectors):
     @property
     def _raw(self) -> Vectors:
         """The memory as 16-bit integers."""
-        return _Words(self.function, self.machine, self.dtype)
+        return Words(self.function, self.machine, self.dtype)
 
     def at(self, base: str, offset: Index) -> str:
         return self._raw.at(base, offset)
@@ -60,8 +60,25 @@ class Narrow(Vectors):
     def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
         self._raw.scatter(self._narrowed(vector), address, stride, mask)
 
+    def gather_at(self, where: str, mask: str | None = None) -> str:
+        return self._widened(self._raw.gather_at(where, mask))
+
+    def scatter_at(self, vector: str, where: str, mask: str | None = None) -> None:
+        self._raw.scatter_at(self._narrowed(vector), where, mask)
+
     def broadcast(self, address: str) -> str:
-        return self.gather(address, 0)
+        raw = self._raw
+        one = self.function.value(f"load i16, ptr {address}, align 2")
+        if self.stored != "bfloat16":
+            return self._widened(raw.spread(one))
+        # Twice in each lane, of which the lower half is cleared: no shift, no conversion.
+        count = 2 * self.lanes
+        twice = self.function.value(f"insertelement <{count} x i16> poison, i16 {one}, i64 0")
+        zeros = f"<{count} x i32> zeroinitializer"
+        kind = f"<{count} x i16>"
+        twice = self.function.value(f"shufflevector {kind} {twice}, {kind} poison, {zeros}")
+        bits = self._cast(f"bitcast {kind} {twice} to", self._whole)
+        return self._float(self._op("and", bits, -(1 << 16)))
 
     def store_first(self, vector: str, address: str, count: int) -> None:
         self.store(vector, address, self.first(count))
@@ -98,16 +115,17 @@ class Narrow(Vectors):
             kind = f"<{self.lanes} x half>"
             halves = self._cast(f"fptrunc {self.type} {vector} to", kind)
             return self._cast(f"bitcast {kind} {halves} to", self._raw.type)
-        bits = self._cast(f"bitcast {self.type} {vector} to", self._whole)
-        made = self._to_bfloat(bits) if self.stored == "bfloat16" else self._to_half(bits)
+        bfloat = self.stored == "bfloat16"
+        made = self._to_bfloat(vector) if bfloat else self._to_half(self._int(vector))
         return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
 
-    def _to_bfloat(self, bits: str) -> str:
+    def _to_bfloat(self, vector: str) -> str:
         """The upper half, rounded by adding slightly less than half its last bit, and that bit."""
-        upper = self._op("lshr", bits, 16)
-        near = self._op("add", self._op("add", bits, 0x7FFF), self._op("and", upper, 1))
-        nan = self._is("ugt", self._op("and", bits, 0x7FFFFFFF), 0x7F800000)
-        return self._pick(nan, self._op("or", upper, 0x40), self._op("lshr", near, 16))
+        bits = self._int(vector)
+        odd = self._op("and", self._op("lshr", bits, 16), 1)
+        near = self._op("add", self._op("add", bits, 0x7FFF), odd)
+        nan = self.compare("uno", vector, vector)
+        return self._op("lshr", self._pick(nan, self._op("or", bits, 1 << 22), near), 16)
 
     def _from_half(self, bits: str) -> str:
         """Raise exponents by 112; convert denormals as integer multiples of 2 ** -24.
@@ -167,7 +185,7 @@ class Narrow(Vectors):
 
 
 @dataclass(frozen=True)
-class _Words(Vectors):
+class Words(Vectors):
     """As many 16-bit integers as a vector has lanes."""
 
     @property

@@ -262,7 +262,10 @@ class Vectors:
 
     def gather(self, address: str, stride: Index, mask: str | None = None) -> str:
         """Elements ``stride`` apart; lanes outside ``mask`` are zero and not read."""
-        where = self._strided(address, stride)
+        return self.gather_at(self._strided(address, stride), mask)
+
+    def gather_at(self, where: str, mask: str | None = None) -> str:
+        """Elements at a vector of addresses."""
         callee = self._gather()
         return self.function.value(
             f"call {self.type} {callee}(<{self.lanes} x ptr> {where}, i32 {self.bytes}, "
@@ -304,7 +307,10 @@ class Vectors:
 
     def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
         """Store to elements ``stride`` apart; lanes outside ``mask`` leave memory as it is."""
-        where = self._strided(address, stride)
+        self.scatter_at(vector, self._strided(address, stride), mask)
+
+    def scatter_at(self, vector: str, where: str, mask: str | None = None) -> None:
+        """Store to a vector of addresses."""
         callee = self.function.module.declare(
             f"llvm.masked.scatter.{self._suffix}.v{self.lanes}p0",
             "void",

@@ -60,9 +60,9 @@ class Score:
 @dataclass(frozen=True)
 class Entry:
     """A finished step. ``digest``, ``bytes``: of its file; ``ms``: for a number of threads, as
-    text, its milliseconds and those of the first step, measured in turns. ``left``: layers that stayed as
-    they were, and why. ``changed``: False for a means that found nothing to do, whose entry has
-    the numbers of its parent.
+    text, its milliseconds and those of the first step, measured in turns. ``left``: layers that
+    stayed as they were, and why. ``changed``: False for a means that found nothing to do, whose
+    entry has the numbers of its parent.
     """
 
     step: Step

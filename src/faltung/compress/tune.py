@@ -1,5 +1,6 @@
 """Fine-tuning between the steps of a walk: the ordinary training loop, with its checkpoints.
 
+The network learns from the targets and from the answers of the network that it was (distillation).
 The weights of the last epoch count, when the learning rate has come to rest. So the samples that
 choose among steps choose nothing else, and need not be looked at in every epoch.
 """
@@ -17,6 +18,7 @@ from faltung.train.model import Model
 from faltung.train.run_folder import CONFIG, LAST, RunFolder
 from faltung.train.run_model import table
 from faltung.train.settings import Settings
+from faltung.train.teacher import Teacher
 
 RATE = 0.5  # of the highest learning rate of the training
 
@@ -57,26 +59,34 @@ def settings_for(trained: Settings, epochs: int) -> Settings:
     )
 
 
-def begin(
-    place: Path,
-    model: Model,
-    about: Mapping[str, Any],
-    trained: Settings,
-    train: Source,
-    show: bool,
-) -> Tuning:
+@dataclass(frozen=True)
+class School:
+    """What every fine-tuning of a walk has in common. ``trained``: how the first model was."""
+
+    trained: Settings
+    train: Source
+    teacher: Teacher | None = None
+    show: bool = True
+
+    def loop(self, model: Model, settings: Settings, folder: RunFolder) -> Loop:
+        """The training loop of a model."""
+        more = {"show": self.show, "lines": False, "teacher": self.teacher}
+        return Loop(model, settings, self.train, None, folder=folder, **more)  # type: ignore[arg-type]
+
+
+def begin(place: Path, model: Model, about: Mapping[str, Any], school: School) -> Tuning:
     """A new fine-tuning in its folder; what is there of an older one is removed."""
     remove(place)
     folder = RunFolder.begin(place)
-    settings = settings_for(trained, about["step"]["epochs"])
-    loop = Loop(model, settings, train, None, folder=folder, show=show, lines=False)
+    settings = settings_for(school.trained, about["step"]["epochs"])
+    loop = school.loop(model, settings, folder)
     loop.save()
     config = {name: value for name, value in model.about().items() if value is not None}
     folder.rewrite({"model": config, "train": settings.as_dict(), "compress": dict(about)})
     return Tuning(loop, about, folder)
 
 
-def again(place: Path, train: Source, show: bool) -> Tuning | None:
+def again(place: Path, school: School) -> Tuning | None:
     """A fine-tuning that was stopped; None if there is none. ValueError, OSError: its files are not
     what they should be.
     """
@@ -85,7 +95,7 @@ def again(place: Path, train: Source, show: bool) -> Tuning | None:
     folder = RunFolder.resume(place)
     model = Model.from_about(table(folder, "model"), str(place / CONFIG))
     settings = Settings.from_dict(table(folder, "train"))
-    loop = Loop(model, settings, train, None, folder=folder, show=show, lines=False)
+    loop = school.loop(model, settings, folder)
     loop.resume()
     return Tuning(loop, table(folder, "compress"), folder)
 

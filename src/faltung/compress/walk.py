@@ -17,11 +17,12 @@ from faltung.compress.measure import first, macs, milliseconds, parameters
 from faltung.compress.parts import Origin
 from faltung.compress.quality import Quality, quality
 from faltung.compress.recipe import Recipe
-from faltung.compress.tune import again, begin, remove
+from faltung.compress.tune import School, again, begin, remove
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.train.metrics import EpochMetrics
 from faltung.train.model import Model
 from faltung.train.run_folder import RunFolder
+from faltung.train.teacher import Teacher
 
 TUNING = "tuning"  # the folder of a fine-tuning, within that of its step
 
@@ -54,7 +55,8 @@ class Walk:
         self.origin, self.journal, self.budget = origin, journal, budget
         self.means = {name: row for name, row in means.items() if row.here}
         self.recipe = Recipe(budget, epochs, self.means)
-        self._show = show
+        teacher = Teacher(origin.model)
+        self._school = School(origin.settings, origin.parts.train, teacher, show)
         self._models: dict[int, Model] = {}
         self._first: tuple[Quality, Quality] | None = None
 
@@ -64,7 +66,9 @@ class Walk:
         return self.journal.entries
 
     def run(self, noted: Callable[[int], object] = lambda number: None) -> None:
-        """All steps; ``noted(number)`` is called after each, old or new. Stopped, KeyboardInterrupt: after Ctrl-C; what is finished is kept."""
+        """All steps; ``noted(number)`` is called after each, old or new. Stopped,
+        KeyboardInterrupt: after Ctrl-C; what is finished is kept.
+        """
         steps = self.recipe.steps()
         step, number = next(steps), 0
         while True:
@@ -110,7 +114,7 @@ class Walk:
         """The model of a step, tuned."""
         if step.parent < 0:
             return Made(self.origin.model, (), "the model as it was trained", ())
-        tuning = again(place / TUNING, self.origin.parts.train, self._show)
+        tuning = again(place / TUNING, self._school)
         if tuning is None:
             found = self._applied(step)
             said, left = found.said, tuple(map(str, found.left))
@@ -119,14 +123,7 @@ class Walk:
             if not step.epochs:
                 return Made(found.model, (), said, left)
             about = {"step": asdict(step), "said": said, "left": list(left)}
-            tuning = begin(
-                place / TUNING,
-                found.model,
-                about,
-                self.origin.settings,
-                self.origin.parts.train,
-                self._show,
-            )
+            tuning = begin(place / TUNING, found.model, about, self._school)
         elif tuning.about.get("step") != asdict(step):
             raise FaltungError(f"{place / TUNING}: is of another step: remove the folder")
         said, left = str(tuning.about["said"]), tuple(map(str, tuning.about["left"]))
@@ -155,7 +152,7 @@ class Walk:
         rows = renumbered([before, made.rows])
         done = [] if step.parent < 0 else [*self.path(step.parent), _words(step, made.said)]
         config = config_of(made.model, self.origin.config, {**self.journal.plan, "done": done})
-        model, size = keep(place, made.model, config, rows, coded=False)
+        model, size = keep(place, made.model, config, rows, coded=step.parent >= 0)
         if step.parent < 0:
             self._models[0] = model
         base, sample = self._models.get(0) or self.model(0), first(model, self.origin.parts.choose)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from faltung.formats import onnx_reduce
+from faltung.formats import onnx_grids, onnx_reduce
 from faltung.formats.onnx_expr import formula, spread
 from faltung.formats.onnx_products import attention, contract
 from faltung.formats.onnx_recurrent import recurrent
@@ -43,7 +43,7 @@ def emit(writer: Writer, node: Node) -> None:
 def _convolve(writer: Writer, node: Node) -> str:
     op: Any = node.op
     x, w = node.inputs[:2]
-    bias = [writer.name(node.inputs[2])] if op.bias else []
+    bias = [_bias(writer, node.inputs[2])] if op.bias else []
     if not node.output.space:  # a linear layer: a vector times the weight (out, in)
         vector = writer.name(x) if not x.space else writer.node("Flatten", writer.name(x), axis=1)
         made = writer.node("Gemm", vector, _matrix(writer, w, op.spec), *bias, transB=1)
@@ -58,15 +58,24 @@ def _convolve(writer: Writer, node: Node) -> str:
 
 def _matrix(writer: Writer, w: Value, spec: ConvSpec) -> str:
     """The weight (out, in) of a layer that reads the whole input."""
-    array = writer.array(w)
-    if spec.flip:
-        array = _flipped(array.reshape(spec.weight_shape), spec)
-    return writer.tensor(array.reshape(spec.channels_out, -1), w.name)
+    return _weight(writer, w, spec, (spec.channels_out, -1))
 
 
-def _weight(writer: Writer, w: Value, spec: ConvSpec) -> str:
-    """The weight of a convolution; a flipped kernel is stored flipped."""
-    return writer.tensor(_flipped(writer.array(w).reshape(spec.weight_shape), spec), w.name)
+def _weight(writer: Writer, w: Value, spec: ConvSpec, shape: tuple[int, ...] | None = None) -> str:
+    """The weight of a convolution; a flipped kernel is stored flipped. shape: not its own."""
+    given = onnx_grids.stored(writer, w)
+    array = writer.array(w) if given is None else given.levels
+    array = _flipped(array.reshape(spec.weight_shape), spec).reshape(shape or spec.weight_shape)
+    if given is None:
+        return writer.tensor(array, w.name)
+    return onnx_grids.parameter(writer, f"{writer.layer}.weight", given, array)
+
+
+def _bias(writer: Writer, bias: Value) -> str:
+    given = onnx_grids.stored(writer, bias)
+    if given is None:
+        return writer.name(bias)
+    return onnx_grids.parameter(writer, f"{writer.layer}.bias", given, given.levels)
 
 
 def _flipped(array: Any, spec: ConvSpec) -> Any:
@@ -180,13 +189,17 @@ def _windows(spec: ConvSpec) -> Any:
 
 def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
+    if onnx_grids.stored(writer, node.output) is not None:
+        return ""  # whoever reads it writes it as whole numbers
+    if (found := onnx_grids.activation(writer, node)) is not None:
+        return found
     # By the exact class: a subclass may compute something else.
     layer = None if node.kind is None else node.kind.layer
     if type(layer) in ACTIVATIONS and writer.dtype == np.float32:
         name, attributes = ACTIVATIONS[type(layer)](layer)
         return writer.node(name, writer.name(node.inputs[0]), **attributes)
-    if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
-        return writer.node("LRN", writer.name(node.inputs[0]), **found)
+    if type(layer) is LocalResponseNorm and (numbers := _response_norm(writer, node, layer)):
+        return writer.node("LRN", writer.name(node.inputs[0]), **numbers)
     operands = [spread(writer, value, op.shape) for value in node.inputs]
     if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise FaltungError(
@@ -294,6 +307,8 @@ def _permute(writer: Writer, node: Node) -> str:
 
 
 def _view(writer: Writer, node: Node) -> str:
+    if not node.output.batched and writer.is_parameter(node.inputs[0]):
+        return ""  # scales, which are written with what they scale
     return _from_memory(writer, _to_memory(writer, node.inputs[0]), node.output)
 
 

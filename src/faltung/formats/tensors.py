@@ -6,6 +6,9 @@ ever executed.
 
 Files are read by the ``safetensors`` library but written here: the library orders the metadata
 randomly, so that the same weights make different files, and copies all tensors twice.
+
+A coded file (``coded.py``) has the same tensors and metadata inside a single one of bytes. It is
+read like any other.
 """
 
 import json
@@ -16,10 +19,16 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.formats import coded as coded_file
 from faltung.formats.extras import missing
 from faltung.formats.files import read_checked, shown, write_whole
 from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.errors import (
+    FaltungError,
+    FaltungImportError,
+    FaltungMemoryError,
+    FaltungTypeError,
+)
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
@@ -41,6 +50,7 @@ NAMES = {
     "F64": "<f8",
 }
 _WORDS = {np.dtype(text): word for word, text in NAMES.items()}
+_DTYPES = {word: np.dtype(text) for word, text in NAMES.items()}
 _METADATA = "__metadata__"
 _NAMED = 4  # tensors of a kind that an error names
 
@@ -54,12 +64,16 @@ def save_tensors(
     metadata: Mapping[str, str] | None = None,
     *,
     own: bool = False,
+    coded: bool = False,
 ) -> None:
     """Write the file atomically. The same tensors and metadata give the same bytes, in any order.
+    ``coded``: in as few bytes as may be.
 
     TypeError for a dtype that the format lacks; ``own`` and errors of the disk as in
     ``files.write_whole``.
     """
+    if coded:
+        tensors, metadata = _coded(tensors, metadata or {})
     # The widest first: then every tensor starts at a multiple of its own size.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     header = _header([(name, tensors[name]) for name in order], metadata or {})
@@ -71,6 +85,15 @@ def save_tensors(
             file.write(_bytes(tensors[name]))
 
     write_whole(path, write, own=own)
+
+
+def _coded(
+    tensors: Mapping[str, Array], metadata: Mapping[str, str]
+) -> tuple[Tensors, dict[str, str]]:
+    """All of a file as the one tensor of a coded file."""
+    _header(tensors.items(), metadata)  # refuses what no file can hold
+    data = coded_file.encode(tensors, _DTYPES, metadata)
+    return {coded_file.NAME: np.frombuffer(data, np.uint8)}, {coded_file.NAME: coded_file.FORMAT}
 
 
 def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
@@ -113,9 +136,10 @@ def _bytes(tensor: Array) -> Any:
 
 
 def load_tensors(
-    path: str | os.PathLike[str], *, own: bool = False
+    path: str | os.PathLike[str], *, own: bool = False, bits: dict[str, float] | None = None
 ) -> tuple[Tensors, dict[str, str]]:
-    """(tensors, metadata) of a file; the arrays are writable and belong to the caller.
+    """(tensors, metadata) of a file; the arrays are writable and belong to the caller. ``bits``:
+    gets what each tensor takes in the file, without names and tables.
 
     ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
     NumPy lacks, or is not a safetensors file at all; with ``own`` a link.
@@ -133,7 +157,32 @@ def load_tensors(
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).removeprefix("Error while deserializing: ").split())
         raise FaltungError(f"{shown(path)}: not a whole safetensors file, {reason}") from error
-    return tensors, header.get(_METADATA) or {}
+    metadata = header.get(_METADATA) or {}
+    if coded_file.NAME in metadata:
+        return _decoded(shown(path), tensors, metadata, bits)
+    if bits is not None:
+        bits.update((name, 8.0 * tensor.nbytes) for name, tensor in tensors.items())
+    return tensors, metadata
+
+
+def _decoded(
+    source: str, tensors: Tensors, metadata: dict[str, str], bits: dict[str, float] | None
+) -> tuple[Tensors, dict[str, str]]:
+    """What is in a coded file."""
+    written = metadata[coded_file.NAME]
+    if written != coded_file.FORMAT:
+        raise FaltungError(
+            f"{source}: coded={show(written)}: must be {coded_file.FORMAT} for this faltung"
+        )
+    data = tensors.get(coded_file.NAME)
+    if len(tensors) != 1 or data is None or data.dtype != np.uint8 or data.ndim != 1:
+        raise FaltungError(f"{source}: not a coded file, must have one tensor of bytes")
+    try:
+        return coded_file.decode(data.tobytes(), _DTYPES, bits)
+    except (FaltungMemoryError, FaltungImportError):
+        raise
+    except FaltungError as error:
+        raise FaltungError(f"{source}: not a whole coded file, {error}") from error
 
 
 def _read_header(data: bytes) -> dict[str, Any]:

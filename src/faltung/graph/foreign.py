@@ -161,6 +161,8 @@ class Foreign:
         self._shared: dict[tuple[int, str], Value] = {}
         self._kept: list[Array] = []
         self._forms: dict[tuple[str, object], Value] = {}
+        # Constants on grids around 0: the constant, the scale, and the axis that has one for each.
+        self._grids: dict[int, tuple[Array, Array, int]] = {}
         # For parts of tensors what they were cut from, along which axis and from where on.
         self.cut_from: dict[Tensor, tuple[Tensor, int, int]] = {}
 
@@ -253,6 +255,31 @@ class Foreign:
             self._shared[key] = found
             self._kept.append(origin)  # ids stay taken
         return found
+
+    def put_on_grid(self, array: Array, scale: Array, axis: int) -> None:
+        """Note that the entries of a constant are whole numbers of 8 bits times ``scale``, of which
+        there is one, or one for each entry of ``axis``.
+        """
+        self._grids[id(array)] = array, scale.astype(np.float32).ravel(), axis
+
+    def same_grid(self, made: Array, array: Array, turned: bool = False) -> Array:
+        """``made``, which has the numbers of ``array``; ``turned``: with its two axes exchanged."""
+        found = self._grids.get(id(array))
+        if found is not None and made is not array:
+            self._grids[id(made)] = made, found[1], 1 - found[2] if turned else found[2]
+        return made
+
+    def grid(self, array: Array) -> Array | None:
+        """The scales of a constant on a grid, one for each entry of its first axis; None of others.
+        Not where it is trained: then it does not stay there.
+        """
+        found = None if self.trains else self._grids.get(id(array))
+        if found is None or not array.ndim:
+            return None
+        _, scale, axis = found
+        if scale.size == 1:
+            return np.broadcast_to(scale, (len(array),))
+        return scale if axis == 0 and scale.size == len(array) else None
 
     def copies(self, array: Array) -> bool:
         """Whether the numbers of a weight may be put in another order, which copies them."""

@@ -14,13 +14,20 @@ import numpy.typing as npt
 
 from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.expr import Expr, operand
+from faltung.geometry.levels import on_grid
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_formulas import broadcast
 from faltung.graph.foreign_products import Operand, product
-from faltung.graph.ops import Convolve
+from faltung.graph.ops import Convolve, Elementwise
 from faltung.graph.value import Value
 
 Array = npt.NDArray[Any]
+
+W, S = operand(0), operand(1)
+# Of 8 bits; and of a bias in 32, of which these are the bounds in float32.
+WEIGHT = on_grid(W, S, 0, -128, 127)
+MOST_INT32 = 2.0**31 - 128
 
 
 def biased(bias: Array, channels: int) -> Array:
@@ -31,7 +38,32 @@ def biased(bias: Array, channels: int) -> Array:
 
 def weight(f: Foreign, w: Array, inner: Shape) -> Value:
     """In memory: tap, input channel, output channel, so that packing copies whole rows."""
-    return f.parameter("weight", w, inner=inner, order=(*range(2, len(inner)), 1, 0))
+    made = f.parameter("weight", w, inner=inner, order=(*range(2, len(inner)), 1, 0))
+    scale = f.grid(w)
+    return made if scale is None else _on_grid(f, made, scale, WEIGHT)
+
+
+def bias_of(f: Foreign, b: Array, w: Array) -> Value:
+    """The bias of a convolution with the weight ``w``: on the grid of its products, if it is."""
+    made = f.parameter("bias", b, decay=False)
+    own, scale = f.grid(b), f.grid(w)
+    if own is None or scale is None or len(own) != len(scale) or not (scale > 0).all():
+        return made
+    # The scale of the input: as it is the same for all channels, one of them tells it, about.
+    about = np.float32(np.median(own / scale))
+    near = [about, np.nextafter(about, np.float32(0)), np.nextafter(about, np.float32(np.inf))]
+    factor = next((x for x in near if (scale * x == own).all()), None)
+    if factor is None:
+        return made
+    formula = on_grid(W, S * float(factor), 0, -MOST_INT32, MOST_INT32)
+    return _on_grid(f, made, scale, formula)
+
+
+def _on_grid(f: Foreign, value: Value, scale: Array, formula: Expr) -> Value:
+    """A constant that lies on a grid, told so: by the formula that leaves it there."""
+    scales = f.parameter("scale", np.ascontiguousarray(scale), trained=False, of=scale)
+    op = Elementwise(value.shape, (formula,), batched=False)
+    return f.b.nodes(op, (value, scales), value.shape, batched=0)[0]
 
 
 def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
@@ -47,7 +79,8 @@ def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
         value = _product(f, x.value, w, bias, shape, shape[1:])
     else:
         inside = sorted(read) if f.copies(w) else list(read)
-        w = _columns(w, [x.dims[i] for i in read], [read.index(i) for i in inside])
+        sizes = [x.dims[i] for i in read]
+        w = f.same_grid(_columns(w, sizes, [read.index(i) for i in inside]), w)
         value = f.wide(f.ordered(x, (*left, *inside)), inputs)
         shape = (inputs, *(value.space or (1,)))
         value = _product(f, value, w, bias, shape, (1,) * (len(shape) - 1))
@@ -83,14 +116,14 @@ def _product(
     spec = conv_spec((1, *shape), (features, shape[0], *kernel), dtype=f.dtype)
     operands = [value, weight(f, w, spec.weight_shape)]
     if bias is not None:
-        operands.append(f.parameter("bias", biased(bias, features), decay=False))
+        operands.append(bias_of(f, biased(bias, features), w))
     space = spec.output if value.space and spec.output != (1,) * spec.rank else ()
     return f.node(Convolve(spec, bias is not None), operands, (features, *space))
 
 
 def matrix_turned(f: Foreign, w: Array) -> Array:
     """A matrix transposed: copied, where that is allowed, so that its rows lie together."""
-    return np.ascontiguousarray(w.T) if f.copies(w) else w.T
+    return f.same_grid(np.ascontiguousarray(w.T) if f.copies(w) else w.T, w, turned=True)
 
 
 def multiplied(f: Foreign, first: Operand, second: Operand) -> Tensor:
@@ -104,6 +137,7 @@ def multiplied(f: Foreign, first: Operand, second: Operand) -> Tensor:
         and second.ndim <= max(2, first.rank)
     ):
         matrix = second.reshape(second.shape[-2:]) if second.ndim > 1 else second[:, None]
+        matrix = f.same_grid(matrix, second) if second.ndim == 2 else matrix
         made = linear(f, first, matrix_turned(f, matrix), None)
         return without(f, made, -1) if second.ndim == 1 else made
     letters = string.ascii_uppercase

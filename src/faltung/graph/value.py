@@ -72,8 +72,8 @@ class Parameter:
     inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
     order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
     output reads. initial: "normal" (variance gain / fan_in), "uniform" (up to the root of it) or a
-    constant. decay: takes part in weight decay. follows: how it follows from other parameters, where
-    it is kept.
+    constant. decay: takes part in weight decay. follows: of one that is kept, how it follows from
+    others.
     """
 
     value: Value

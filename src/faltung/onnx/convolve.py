@@ -9,7 +9,7 @@ from faltung.geometry.adjoint import transposed
 from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Shape, Tensor, Unsaid
-from faltung.graph.foreign_linear import weight
+from faltung.graph.foreign_linear import bias_of, weight
 from faltung.graph.foreign_maps import MOST_PADDING
 from faltung.graph.ops import Convolve, ConvolveInput
 from faltung.graph.value import Value
@@ -52,11 +52,13 @@ def pads(a: Arguments, space: Shape, kernel: Shape, stride: Shape, dilation: Sha
     return tuple(zip(found[:rank], found[rank:], strict=True))
 
 
-def _operands(a: Arguments, x: Tensor, channels: int) -> list[Value]:
+def _operands(a: Arguments, x: Tensor, channels: int, transposes: bool = False) -> list[Value]:
     """The map, the weight, and the bias if there is one; so many channels of the result."""
     f, w, found = a.f, a[1], [a.f.map(x)]
     if isinstance(w, Tensor):
         found.append(f.map(w, (), range(1, w.rank), (0,)))
+    elif transposes:  # whose output channels are the second axis
+        found.append(f.parameter("weight", w, order=(*range(2, w.ndim), 1, 0)))
     else:
         found.append(weight(f, w, w.shape))
     if a.has(2):
@@ -67,7 +69,10 @@ def _operands(a: Arguments, x: Tensor, channels: int) -> list[Value]:
             numbers(bias)
             found.append(f.seen(f.straightened(bias).value, 1, (channels,)))
         else:
-            found.append(f.parameter("bias", bias.reshape(channels), decay=False))
+            flat = f.same_grid(bias.reshape(channels), bias)
+            told = transposes or isinstance(w, Tensor)
+            made = f.parameter("bias", flat, decay=False) if told else bias_of(f, flat, w)
+            found.append(made)
     return found
 
 
@@ -147,7 +152,7 @@ def conv_transpose(a: Arguments) -> Tensor:
     count = w.shape[1] * groups
     shape = (count, *spec.size)
     op = ConvolveInput(spec, a.has(2))
-    made = f.node(op, _operands(a, x, count), shape, x.shape[0])
+    made = f.node(op, _operands(a, x, count, True), shape, x.shape[0])
     return f.of_map(made, x.dtype)
 
 

@@ -21,7 +21,7 @@ from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
-from faltung.onnx import host, unroll
+from faltung.onnx import host, quantised, unroll
 from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.gaps import Gap, attributes, node, title, unsupported
@@ -249,7 +249,10 @@ class _Importer:
 
     def folded(self, call: Call, inputs: Sequence[Array | None]) -> list[Array]:
         self.part.said.append(call)
-        return list(evaluate(call, inputs))
+        made = list(evaluate(call, inputs))
+        if call.op == "DequantizeLinear":
+            quantised.note(self.f, call.attributes, inputs, made[0])
+        return made
 
     def said(self, call: Call, inputs: Sequence[Entry | None]) -> Sequence[Entry]:
         handler = None if call.domain else TABLE.get(call.op)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Unsaid
+from faltung.graph.foreign import Foreign, Unsaid
 from faltung.onnx.arguments import counted
 from faltung.onnx.tensors import dtype_of, type_name
 
@@ -228,6 +228,24 @@ def dequantize(attributes: Attributes, inputs: Inputs) -> list[Array]:
         moved = moved - spread(attributes, zero.astype(moved.dtype), x.shape)
     factor = spread(attributes, scale.astype(np.float32), x.shape)
     return [(moved.astype(np.float32) * factor).astype(target)]
+
+
+def note(f: Foreign, attributes: Attributes, inputs: Inputs, made: Array) -> None:
+    """Note that a constant lies on a grid around 0, if it does: its levels less their zero points
+    are numbers of 8 bits; of a bias, of 32.
+    """
+    x, scale = _given(inputs, 0), _given(inputs, 1)
+    zero = inputs[2] if len(inputs) > 2 else None
+    if x.dtype.name not in ("int8", "uint8", "int32") or made.dtype != np.float32:
+        return
+    if attributes.get("block_size", 0) or scale.ndim > 1 or scale.dtype != np.float32:
+        return
+    zeros = 0 if zero is None else spread(attributes, zero.astype(np.int64), x.shape)
+    moved = x.astype(np.int64) - zeros
+    low, high = (-128, 127) if x.dtype != np.int32 else (-(1 << 24), 1 << 24)
+    if moved.size and low <= moved.min() and moved.max() <= high and (scale > 0).all():
+        axis = 0 if scale.size == 1 else counted(int(attributes.get("axis", 1)), x.ndim)
+        f.put_on_grid(made, scale, axis)
 
 
 def spread(attributes: Attributes, values: Array, shape: tuple[int, ...]) -> Array:

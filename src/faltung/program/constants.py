@@ -24,6 +24,8 @@ class Constants:
 
     # Whether programs may be asked to pack again.
     changes = False
+    stored = ""
+    halves: Collection[str] = ()
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import layout
 from faltung.program.pool import Pool
 from faltung.runtime.buffers import aligned
+from faltung.runtime.halves import rounded
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
@@ -37,10 +38,12 @@ class Placed:
 class Numbers(Protocol):
     """The numbers of the parameters of a network: ``State``, or ``Constants``. pool: where programs
     share what they pack; None: each has its own. sources: arrays that tokens stand for. changes:
-    whether they are packed again when they have changed.
+    whether they are packed again when they have changed. stored: how weights are kept, "float16",
+    "bfloat16" or "" for ``dtype``; halves: the names of those that are.
     """
 
     changes: bool
+    stored: str
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]
@@ -50,6 +53,9 @@ class Numbers(Protocol):
 
     @property
     def sources(self) -> Collection[Array]: ...
+
+    @property
+    def halves(self) -> Collection[str]: ...
 
     def check(self, graph: Graph) -> None: ...
 
@@ -135,6 +141,8 @@ class Weights:
                 steps = [dtype.itemsize * step for step in self.strides[name]]
                 out = np.ndarray(shape, dtype, out.data, strides=steps)
             derived.into(out, self.numbers.view)
+            if derived.kind == "weight" and self.numbers.stored:
+                out[...] = rounded(out, self.numbers.stored)
 
 
 def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:

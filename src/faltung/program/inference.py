@@ -29,6 +29,7 @@ from faltung.program.inputs import Fed, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
+from faltung.program.stored import halves_of
 from faltung.program.threads import threads_for
 from faltung.runtime.buffers import aligned
 
@@ -53,7 +54,12 @@ def simplified(
     kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
     nodes = with_attention(moved(needed(nodes, kept), kept), kept)
     nodes = views_last(recognised(nodes, kept))
-    return gated(fused(needed(nodes, kept), kept), kept), outputs, list(derived), plain.updates
+    return (
+        gated(fused(needed(nodes, kept), kept), kept),
+        outputs,
+        list(derived),
+        plain.updates,
+    )
 
 
 class Inference:
@@ -62,7 +68,8 @@ class Inference:
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products only. bands: whether
-    chains of layers may run band by band, with the same bits. Parameters
+    chains of layers may run band by band, with the same bits. Where the state keeps weights in 16
+    bits, so does the program what its nodes make; inputs and results are float32. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
     """
@@ -104,7 +111,8 @@ class Inference:
             weights=weights,
             feeds=[*(v for v in graph.inputs if v not in lent), *counts.values()],
             kept=list(outputs),
-            bands=bands,
+            bands=bands and not state.stored,
+            halves=halves_of(state.stored, nodes, places, outputs, weights),
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]

@@ -207,10 +207,15 @@ class Lowering:
         given = node.inputs[1 : 3 if getattr(node.op, "bias", False) else 2]
         return any(map(self.computed, given))
 
+    def number(self) -> int:
+        """A number that no other node has."""
+        self._count += 1
+        return self._count
+
     def named(self, made: Lowered, names: dict[str, Operand] | None = None) -> Lowered:
         """Rename the node's own buffers so that no other node has these names."""
-        self._count += 1
-        own = {name: Operand(f"{self._count} {name}") for name in (*made.kept, *made.scratch)}
+        number = self.number()
+        own = {name: Operand(f"{number} {name}") for name in (*made.kept, *made.scratch)}
         if names is None:
             made.steps = [renamed(step, own) for step in made.steps]
             made.prepare = [renamed(step, own) for step in made.prepare]

@@ -5,7 +5,8 @@ concatenation are written into the result, a slice is read from the whole, and a
 memory is that memory: none of them is copied.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice, View
@@ -143,6 +144,14 @@ class Places:
         if found is None:
             found = self._found[value] = self._place(value)
         return found
+
+    @contextmanager
+    def elsewhere(self, places: Mapping[Value, Place]) -> Iterator[None]:
+        """Say other places of these values, for a while."""
+        before = self._found
+        self._found = {**before, **places}
+        yield
+        self._found = before
 
     def _place(self, value: Value) -> Place:
         root, channel = self._root(value)

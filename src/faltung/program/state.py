@@ -27,14 +27,21 @@ class State:
     """
 
     changes = True
+    stored = ""
+    halves: Collection[str] = ()
     pool = None  # they change: no program can use what another has packed
     sources = ()
 
     def __init__(self, parameters: Sequence[Parameter], dtype: str) -> None:
         self.dtype = np.dtype(dtype)
-        line = ALIGNMENT // self.dtype.itemsize
         self.parameters = {p.name: p for p in sorted(parameters, key=_rank)}
         self._offsets: dict[str, int] = {}
+        self.decayed = self.trained = 0
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Where each begins, in elements, and memory for all of them."""
+        line = ALIGNMENT // self.dtype.itemsize
         total = self.decayed = self.trained = 0
         for p in self.parameters.values():
             self._offsets[p.name] = total

@@ -213,7 +213,7 @@ class RunFolder:
         """Write the weights only; ``position``: their step, and perhaps how good they are.
         ``coded``: in as few bytes as may be.
         """
-        self._save(BEST, weights, position_text(position), coded)
+        self._save(BEST, weights, position_text(position), coded=coded)
 
     def load_best(self) -> Checkpoint | None:
         """The best weights, without optimizer state; None if there are none yet."""
@@ -221,12 +221,11 @@ class RunFolder:
         return None if loaded is None else Checkpoint(loaded[0], {}, loaded[1])
 
     def _save(
-        self, name: str, tensors: Mapping[str, Array], position: str, coded: bool = False
+        self, name: str, tensors: Mapping[str, Array], position: str, *, coded: bool = False
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
-        more = {"coded": True} if coded else {}
-        save_tensors(self.path / name, tensors, metadata, own=True, **more)
+        save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
         place = self.path / name

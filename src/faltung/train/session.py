@@ -313,6 +313,11 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
     folder = RunFolder.resume(path)
     try:
         where = folder.path / CONFIG
+        if "compress" in folder.config:
+            raise FaltungError(
+                f"{folder.path}: is a compressed run, which has no end to go on from: train it "
+                "further with --from, and resume a compression with `faltung compress --resume`"
+            )
         about, trained = data_table(folder), table(folder, "train")
         check_tables(folder)
         source = opened(about)

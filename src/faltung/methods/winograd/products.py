@@ -111,11 +111,14 @@ class Products(EpilogueKernel):
         size, align = self.most * self.sums_length(v), max(LINE_BYTES, v.machine.vector_bytes)
         return v.function.value(f"alloca [{size} x {v.element}], align {align}")
 
-    def output_memory(self, v: Vectors) -> tuple[str, str]:
-        """What ``write_outputs`` needs: where outputs that do not exist go, and the addresses."""
+    def output_memory(self, v: Vectors) -> list[tuple[str, str]]:
+        """What ``write_outputs`` needs, for each array: where outputs that do not exist go, or come
+        from, and the addresses.
+        """
         f, outputs = v.function, prod(outputs_of(self.sizes))
-        trash = f.value(f"alloca [{self.width(v)} x {v.element}], align {v.machine.vector_bytes}")
-        return trash, f.value(f"alloca [{len(self.outputs) * outputs} x ptr], align 8")
+        trash = f"alloca [{self.width(v)} x {v.element}], align {v.machine.vector_bytes}"
+        places = f"alloca [{outputs} x ptr], align 8"
+        return [(f.value(trash), f.value(places)) for _ in self.outputs]
 
     # Products
 
@@ -186,34 +189,38 @@ class Products(EpilogueKernel):
         tiles: tuple[Index, Index],
         block: str,
         sums: str,
-        memory: tuple[str, str],
+        memory: Sequence[tuple[str, str]],
     ) -> None:
         """The sums of a range of tiles -> their outputs."""
-        f, (trash, places) = v.function, memory
+        f, places = v.function, [to for _, to in memory]
         bias = v.at(given["bias"], f.mul(block, self.width(v)))
         with v.walk(*tiles, [(sums, self.sums_length(v))]) as tile:
             number = f.add(tile.index, given["first"])
-            self._addresses(v, given, number, block, trash, places)
-            arguments = [("ptr", value) for value in (tile.values[0], bias, places)]
+            self._addresses(v, given, number, block, memory)
+            arguments = [("ptr", value) for value in (tile.values[0], bias, *places)]
             arguments += [("i64", given[f"{name}_channel"]) for name in self.outputs[1:]]
             last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
             which = f.value(f"zext i1 {last} to i64")
             f.call_one(which, list(self._inverses(v.lanes)), arguments)
 
     def _addresses(
-        self, v: Vectors, given: Arguments, number: str, block: str, trash: str, places: str
+        self,
+        v: Vectors,
+        given: Arguments,
+        number: str,
+        block: str,
+        memory: Sequence[tuple[str, str]],
     ) -> None:
-        """Where the outputs of a tile lie, in all arrays; what does not exist is written to
-        ``trash``, and read where the tile begins.
+        """Where the outputs of a tile lie, in all arrays; what does not exist is written to memory
+        of its own, and read from there.
         """
         f, lengths = v.function, outputs_of(self.sizes)
         sample, tables = tile_tables(v, given, lengths, number, "out_table")
-        for i, name in enumerate(self.outputs):
+        for i, (name, (trash, to)) in enumerate(zip(self.outputs, memory, strict=True)):
             batch, channels = given[f"{name}_batch"], given[f"{name}_block"]
             base = f.add(f.mul(sample, batch), f.mul(block, channels))
             if i:
                 _, tables = tile_tables(v, given, lengths, number, f"{name}_table")
-            to = f.at(places, i * prod(lengths), "ptr")
             fill_addresses(v, v.at(given[name], base), trash, tables, lengths, to)
 
     def _inverses(self, lanes: int) -> dict[str, int]:
@@ -224,19 +231,19 @@ class Products(EpilogueKernel):
     def write_inverses(self, code: Functions) -> None:
         """The functions that make outputs of the sums of all points of a tile."""
         steps = (f"{name}_channel" for name in self.outputs[1:])
-        arguments = parameters(["sums", "bias", "places"], steps)
+        places = (f"{name}_places" for name in self.outputs)
+        arguments = parameters(["sums", "bias", *places], steps)
         for name, channels in self._inverses(code.machine.lanes(self.dtype)).items():
             self._inverse(code.open(name, arguments), channels)
 
     def _inverse(self, v: Vectors, channels: int) -> None:
         """One of them, for ``channels`` channels of a block."""
         f, matrices = v.function, matrices_of(self.sizes, "at")
-        between, outputs = stacked(v, scratch(matrices)), prod(outputs_of(self.sizes))
+        between = stacked(v, scratch(matrices))
 
         def address(place: Index, array: int) -> str:
-            more = array * outputs
-            at = place + more if isinstance(place, int) else f.add(place, more)
-            return f.value(f"load ptr, ptr {f.at('%places', at, 'ptr')}, align 8")
+            places = f"%{self.outputs[array]}_places"
+            return f.value(f"load ptr, ptr {f.at(places, place, 'ptr')}, align 8")
 
         def vector(first: Index, lanes: int) -> None:
             bias, mask = v.load(v.at("%bias", first)), v.first(lanes)

@@ -1,0 +1,325 @@
+"""Programs that keep values and weights in 16 bits.
+
+A node is lowered to steps as for float32. Then every array that a step reads or writes and that is
+kept in 16 bits is read and written so by the kernel itself (``codegen/storage.py``), with the same
+sums and formulas in float32. Where a kernel cannot, because it adds to what it has written or keeps
+addresses where they cannot be followed, the array gets a float32 version that lives as long as the
+node: it is widened before, or rounded after. Either way a value is rounded once, when it is
+complete.
+
+What a node packs of its weights is kept in 16 bits too where packing only copies. Transformed
+weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from faltung.geometry.expr import operand
+from faltung.graph.cost import macs
+from faltung.graph.value import Node, Value
+from faltung.methods.base.kernel import Kernel
+from faltung.methods.base.step import Operand, Step, Work, relocated, waiting
+from faltung.methods.base.stored import accesses_of, stored
+from faltung.methods.copies.kernel import Copy
+from faltung.methods.elementwise import elementwise
+from faltung.program.derived_weights import Weights
+from faltung.program.lower import lower
+from faltung.program.lowering import Lowered, Lowering
+from faltung.program.places import Place, Places
+
+# From how many loads of each number on it takes less time to widen an array first.
+WIDEN_LOADS = 3
+# Vectors of results that a number meets when it is loaded alone, about.
+SINGLE_VECTORS = 2
+
+
+@dataclass(frozen=True)
+class Halves:
+    """What is kept in 16 bits. kind: "float16" or "bfloat16". buffers: names of values and
+    parameters. weights: of values that hold numbers of 16 bits in float32.
+    """
+
+    kind: str
+    buffers: frozenset[str]
+    weights: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A value of the node being lowered: where it really is, and whether in 16 bits."""
+
+    value: Value
+    name: str
+    place: Place
+    narrow: bool
+
+
+def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
+    """The steps of a node over values of which some are kept in 16 bits; None for a view."""
+    wide: set[str] = set()
+    while True:
+        marks = _marks(low, halves, node)
+        with low.places.elsewhere(
+            {m.value: _marked_place(m, m.name in wide) for m in marks.values()}
+        ):
+            made = lower(low, node)
+        if made is None:
+            return None
+        choice = _Choice(low, halves, made, marks, wide)
+        if not choice.wide:
+            return choice.finished()
+        wide |= choice.wide
+
+
+def _marks(low: Lowering, halves: Halves, node: Node) -> dict[str, _Marked]:
+    """The values of a node by the names that their buffers have while it is lowered."""
+    found: dict[str, _Marked] = {}
+    for value in (*node.inputs, *node.outputs):
+        place = low.places.place(value)
+        name = f"value {value.name}"
+        narrow = place.buffer in halves.buffers and value.kind == "float"
+        found[name] = _Marked(value, name, place, narrow)
+    return found
+
+
+def _marked_place(mark: _Marked, wide: bool) -> Place:
+    pitch = mark.value.channels if wide and not mark.place.first else mark.place.pitch
+    return replace(mark.place, buffer=mark.name, channel=0, pitch=pitch)
+
+
+class _Choice:
+    """How each array of a node's steps is stored. ``wide``: marks that must have float32 versions
+    besides those that have one.
+    """
+
+    def __init__(
+        self,
+        low: Lowering,
+        halves: Halves,
+        made: Lowered,
+        marks: Mapping[str, _Marked],
+        wide: Collection[str],
+    ) -> None:
+        self.low, self.halves, self.made, self.marks = low, halves, made, marks
+        self.widened = frozenset(wide)
+        self.narrow = {m.name for m in marks.values() if m.narrow and m.name not in wide}
+        self.kept = self._copied(made)
+        self.wide = self._unfit() | self._busy()
+
+    def _copied(self, made: Lowered) -> set[str]:
+        """The packed arrays that only copies fill, with numbers of 16 bits."""
+        found, other = set[str](), set[str]()
+        for step in (*made.prepare, *made.steps):
+            read, written = self._used(step)
+            for name in written & made.kept.keys():
+                exact = isinstance(step.recipe, Copy) and all(map(self._exact, read))
+                (found if exact else other).add(name)
+        return found - other
+
+    def _exact(self, name: str) -> bool:
+        mark = self.marks.get(name)
+        return mark is not None and (
+            mark.name in self.narrow or mark.value.name in self.halves.weights
+        )
+
+    def _used(self, step: Step) -> tuple[set[str], set[str]]:
+        """The arrays that a step reads and writes."""
+        read, written = set[str](), set[str]()
+        for word, access in accesses_of(step.recipe, self.low.machine).items():
+            argument = step.arguments[word]
+            if isinstance(argument, Operand):
+                if access.reads:
+                    read.add(argument.name)
+                if access.writes:
+                    written.add(argument.name)
+        return read, written
+
+    def _unfit(self) -> set[str]:
+        """The marks that some step cannot access in 16 bits; takes from ``kept`` what cannot."""
+        steps = (*self.made.prepare, *self.made.steps)
+        uses = [self._used(step) for step in steps]
+        written = set[str]().union(*(w for _, w in uses))
+        read = set[str]().union(*(r for r, _ in uses))
+        # What a node reads of what it has written are sums in the making.
+        unfit = {name for name in self.narrow if name in read and name in written}
+        changed = True
+        while changed:
+            changed = False
+            for step in steps:
+                for name in self._clashing(step) - unfit:
+                    unfit.add(name)
+                    self.kept.discard(name)
+                    changed = True
+        return unfit & self.marks.keys()
+
+    def _busy(self) -> set[str]:
+        """The marks that are read so often that it takes less time to widen them first: by a step
+        that multiplies two arrays, of which each number is used many times.
+        """
+        products = macs(self.made.node) * self.low.batch
+        lanes = self.low.machine.lanes(self.low.dtype)
+        found = set[str]()
+        for step in self.made.steps if products else ():
+            read = {}
+            for word, access in accesses_of(step.recipe, self.low.machine).items():
+                argument = step.arguments[word]
+                if access.reads and isinstance(argument, Operand):
+                    if argument.name in self.marks or argument.name in self.made.kept:
+                        read[argument.name] = access
+            if len(read) < 2 or isinstance(step.recipe, Copy):
+                continue
+            for name in read.keys() & self.narrow:
+                value = self.marks[name].value
+                # A number that is read alone meets some vectors.
+                met = SINGLE_VECTORS * lanes if read[name].single else 1
+                loads = products / (self._size(value) * met)
+                if self.low.computed(value) and loads >= WIDEN_LOADS:
+                    found.add(name)
+        return found
+
+    def _clashing(self, step: Step) -> set[str]:
+        """Arrays held in 16 bits that a step cannot access so, or not beside others."""
+        found = set[str]()
+        for word, access in accesses_of(step.recipe, self.low.machine).items():
+            name = self._held(step, word)
+            if name is None:
+                continue
+            alike = all(self._held(step, other) is not None for other in access.with_)
+            if not access.fits or (access.reads and access.writes) or not alike:
+                found.add(name)
+        return found
+
+    def _held(self, step: Step, word: int) -> str | None:
+        """The name of an array that is held in 16 bits."""
+        argument = step.arguments[word]
+        if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
+            return argument.name
+        return None
+
+    # Steps ----------------------------------------------------------------------------------------
+
+    def finished(self) -> Lowered:
+        """The steps over the real arrays, with conversions around them."""
+        made, marks = self.made, self.marks
+        before, after, packs = list[Step](), list[Step](), list[Step]()
+        outputs = {f"value {value.name}" for value in made.node.outputs}
+        for name in sorted(self.widened):
+            mark, size = marks[name], 4 * self._size(marks[name].value)
+            if name in outputs:
+                made.scratch[name] = size
+                after += self._conversion(mark, out=True)
+            elif mark.value.name in self.low.weights and not self.low.computed(mark.value):
+                made.kept[name] = size
+                packs += self._conversion(mark, out=False)
+            else:
+                made.scratch[name] = size
+                before += self._conversion(mark, out=False)
+        steps = [self._narrowed(step) for step in made.steps]
+        prepare = [self._narrowed(step) for step in made.prepare]
+        made.steps = _joined(_joined(before, steps), after)
+        made.prepare = _joined(packs, prepare)
+        for name in self.kept:
+            made.kept[name] = -(-made.kept[name] // 2)
+        own = self._own_names()
+        made.steps = [relocated(step, own) for step in made.steps]
+        made.prepare = [relocated(step, own) for step in made.prepare]
+        made.kept = {own[name].name: size for name, size in made.kept.items()}
+        made.scratch = {own[name].name: size for name, size in made.scratch.items()}
+        return made
+
+    def _own_names(self) -> dict[str, Operand]:
+        """Where all arrays are."""
+        every = {
+            word.name
+            for step in (*self.made.steps, *self.made.prepare)
+            for word in step.arguments
+            if isinstance(word, Operand)
+        }
+        found = {name: Operand(name) for name in (*every, *self.made.kept, *self.made.scratch)}
+        for name, mark in self.marks.items():
+            place, item = mark.place, 2 if mark.narrow else 4
+            if name in self.widened:
+                found[name] = Operand(f"{self.low.number()} wide {name}")
+            else:
+                found[name] = Operand(place.buffer, place.channel * item)
+            found[f"narrow {name}"] = Operand(place.buffer, place.channel * item)
+        return found
+
+    def _size(self, value: Value) -> int:
+        return self.low.samples(value) * value.channels * value.positions
+
+    def _narrowed(self, step: Step) -> Step:
+        """The same step over arrays in 16 bits."""
+        words = {}
+        arguments = list(step.arguments)
+        for word, access in accesses_of(step.recipe, self.low.machine).items():
+            name = self._held(step, word)
+            if name is not None and (access.reads or access.writes):
+                words[word] = self.halves.kind
+        for word, argument in enumerate(arguments):
+            if isinstance(argument, Operand) and self._held(step, word) is not None:
+                arguments[word] = replace(argument, offset=argument.offset // 2)
+        if not words:
+            return replace(step, arguments=tuple(arguments))
+        assert isinstance(step.recipe, Kernel)
+        recipe = stored(step.recipe, words)
+        return replace(step, recipe=recipe, arguments=tuple(arguments))
+
+    def _conversion(self, mark: _Marked, *, out: bool) -> list[Step]:
+        """Steps that fill the float32 version, or round it into the result."""
+        low, value, work = self.low, mark.value, Work()
+        rows, width, pitch = low.samples(value) * value.positions, value.channels, mark.place.pitch
+        if mark.place.first or pitch == width or value.name in low.weights:
+            rows, width, pitch = 1, self._size(value), self._size(value)
+        ends = [(Operand(f"narrow {mark.name}"), pitch), (Operand(mark.name), width)]
+        source, target = reversed(ends) if out else ends
+        elementwise.formulas(
+            work,
+            low.dtype,
+            low.machine,
+            samples=1,
+            positions=rows,
+            channels=width,
+            inputs=[elementwise.Input("full", *source)],
+            outputs=[elementwise.Output(operand(0), *target)],
+            sums=[],
+            title="round result" if out else "widen",
+        )
+        made = []
+        for step in work.steps:
+            words = {
+                word: self.halves.kind
+                for word in accesses_of(step.recipe, low.machine)
+                if isinstance(step.arguments[word], Operand)
+                and step.arguments[word].name.startswith("narrow ")  # type: ignore[union-attr]
+            }
+            assert isinstance(step.recipe, Kernel)
+            made.append(replace(step, recipe=stored(step.recipe, words)))
+        return made
+
+
+def _joined(first: list[Step], then: list[Step]) -> list[Step]:
+    """Steps, and others that wait for them."""
+    if not first or not then:
+        return [*first, *then]
+    return [*first, waiting(then[0], True), *then[1:]]
+
+
+def halves_of(
+    kind: str,
+    nodes: Sequence[Node],
+    places: Places,
+    kept: Iterable[Value],
+    weights: Weights,
+) -> Halves | None:
+    """What a program keeps in 16 bits: what its nodes make, except for results, and the parameters
+    that are kept so anyway. None: nothing.
+    """
+    if not kind:
+        return None
+    results = {places.root(value).name for value in kept}
+    made = {places.root(v).name for node in nodes for v in node.outputs if v.kind == "float"}
+    # A result, or an input that something is joined with, stays as it is, and what lies in it.
+    made = {name for name in made & places.made if name not in results}
+    exact = {name for name, d in weights.derived.items() if d.kind == "weight"}
+    return Halves(kind, frozenset(made | weights.numbers.halves), frozenset(exact))
