@@ -92,9 +92,11 @@ def factorise(
         raise FaltungError(f"strength={show(strength)}: must be above 0 and finite")
     places, why = sites(model)
     whitening = roots(model, places, task.train, task.seed) if seen else {}
-    ways = {site.name: _ways(site, model, whitening.get(site.name), task.by) for site in places}
+    ways = {
+        site.name: _ways(site, model, whitening.get(site.name), task.by, budget) for site in places
+    }
     times = dict(measured or {})
-    judge = _Judge(model, measure or _by_turns, times, whitening)
+    judge = _Judge(model, measure or _by_turns, times)
     chosen = _spent(ways, budget, task.by, judge)
     made = _applied(model, chosen, whitening) if chosen else model
     for site in places:
@@ -109,29 +111,40 @@ def factorise(
     return Factorised(made, left, said, bool(chosen), judge.used, lost)
 
 
+def apply(model: Model, task: Task, strength: float) -> Outcome:
+    """``factorise`` as a means of a walk."""
+    return factorise(model, task, strength)
+
+
 # What there is to choose from ---------------------------------------------------------------------
 
 
-def _ways(site: Site, model: Model, root: Array | None, by: Saving) -> list[Way]:
-    """Those on the lower convex hull of loss and cost, from the cheapest; the last is the whole."""
+def _ways(site: Site, model: Model, root: Array | None, by: Saving, budget: float) -> list[Way]:
+    """Those that are smaller and lose no more than the budget."""
     weight = site.weight(model)
     if root is not None:
         weight = _times(weight, root)
     whole = site.cost((site.whole(),))
-    cost = 0 if by == "bytes" else 1
     found: list[Way] = []
+    envelope: list[Way] | None = None
     for form in forms(weight, first=not site.transposed):
         for ranks in form.ranks():
             price = site.cost(form.stages(ranks))
-            if price[0] >= whole[0] or price[1] >= whole[1]:
+            if price[0] >= whole[0] or price[1] >= whole[1] or form.least(ranks) > budget:
                 continue
-            if isinstance(form, CP) and any(
-                w.lost <= form.least(ranks) and (w.bytes, w.macs)[cost] <= price[cost]
-                for w in found
-            ):
-                continue  # another way is as good at best
-            found.append(Way(site, form, ranks, form.error(ranks), *price))
+            if isinstance(form, CP):  # a search for each rank, where it may be of use
+                envelope = _hull(found, by, whole[by == "macs"]) if envelope is None else envelope
+                if _reached(envelope, by, form.least(ranks)) <= price[by == "macs"]:
+                    continue
+            lost = form.error(ranks)
+            if lost <= budget:
+                found.append(Way(site, form, ranks, lost, *price))
     return found
+
+
+def _reached(hull: Sequence[Way], by: Saving, lost: float) -> float:
+    """The least cost of ways that lose no more."""
+    return min((getattr(way, by) for way in hull if way.lost <= lost), default=float("inf"))
 
 
 def _times(w: Array, root: Array) -> Array:
@@ -168,13 +181,7 @@ def _slope(start: Sequence[object], end: Sequence[float]) -> float:
 class _Judge:
     """Measures ways, each once."""
 
-    def __init__(
-        self,
-        model: Model,
-        measure: Measure,
-        times: dict[str, Times],
-        whitening: Mapping[str, Array],
-    ) -> None:
+    def __init__(self, model: Model, measure: Measure, times: dict[str, Times]) -> None:
         self.model, self.measure, self.times = model, measure, times
         self.used: dict[str, Times] = {}
         self.why: dict[str, str] = {}

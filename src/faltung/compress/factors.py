@@ -40,7 +40,7 @@ EXACT = 2048
 MOST = 1024  # directions of those
 PASSES, MORE = 2, 16  # of the approximation: products with the matrix, and directions beyond
 SWEEPS = 3  # of orthogonal iteration
-ROUNDS = 25  # of alternating least squares
+ROUNDS = 15  # of alternating least squares
 CLOSE = 1e-5  # parts of the squares in a round at which it ends
 RIDGE = 1e-9  # of the normal equations, beside their trace
 STEPS = 24  # ranks that are tried of one form
@@ -162,7 +162,7 @@ class Split:
     least = error
 
     def factors(self, ranks: Ranks) -> tuple[Array, ...]:
-        groups, outs, ins = self.w.shape[:3]
+        _, outs, ins = self.w.shape[:3]
         (rank,) = ranks
         bases, values, _ = self._found
         firsts, seconds = [], []
@@ -346,8 +346,8 @@ class CP:
 
     def least(self, ranks: Ranks) -> float:
         """No mode can have a larger rank than the number of terms."""
-        total = float(np.square(self.w).sum())
         tails = (sum(float(values[ranks[0] :].sum()) for values in mode) for mode in self._modes)
+        total = sum(float(values.sum()) for values in self._modes[0])
         return max(tails) / total if total else 0.0
 
     @cached_property

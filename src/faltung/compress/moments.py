@@ -1,9 +1,9 @@
 """What layers read: the second moments of their channels, over samples of the training.
 
 A weight matters by what it is multiplied with. With C = E[x x^T] the mean square of what an error D
-of a pointwise or linear layer does to its output is trace(D C D^T): the sum of squares of D C^(1/2).
-So a weight is taken apart after its inputs have been made white. Of a larger kernel each tap is
-taken by itself, as if what lies side by side were not correlated.
+of a pointwise or linear layer does to its output is trace(D C D^T): the sum of squares of D
+C^(1/2). So a weight is taken apart after it has been multiplied with that root. Of a larger kernel
+each tap is taken by itself, as if what lies side by side were not correlated.
 """
 
 from __future__ import annotations
