@@ -6,6 +6,7 @@ from benchmarks import (
     accuracy,
     beside,
     choices,
+    compress,
     cycles,
     denormals,
     onnx_files,
@@ -16,6 +17,7 @@ from benchmarks.run import main
 
 OTHERS = {
     "choices": choices.main,
+    "compress": compress.main,
     "accuracy": accuracy.main,
     "beside": beside.main,
     "denormals": denormals.main,

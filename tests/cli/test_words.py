@@ -13,6 +13,7 @@ from faltung.cli.commands import parsers
 from faltung.cli.main import COMMANDS, main
 from faltung.cli.parser import Parser, Typed, real_number, whole_number
 from faltung.train import session
+from faltung.train.run_folder import RunFolder
 
 Captured = pytest.CaptureFixture[str]
 
@@ -25,6 +26,7 @@ BASE = {
     "evaluate": ["run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
+    "compress": ["run", "other.npz", "--out=small"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],
     "profile": ["lenet5"],
@@ -68,6 +70,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("words")
     x, y = shapes(12)
     np.savez(folder / "data.npz", x=x, y=y)
+    np.savez(folder / "other.npz", x=x, y=y)
     np.save(folder / "x.npy", x[0])
     assert main(["train", str(folder / "data.npz"), "--epochs=1", f"--out={folder / 'run'}"]) == 0
     assert main(["export", str(folder / "run"), str(folder / "model.onnx")]) == 0
@@ -96,6 +99,7 @@ def test_every_option(
         raise _Accepted
 
     monkeypatch.setattr(session, "Session", begin)
+    monkeypatch.setattr(RunFolder, "begin", begin)
     refused = 0
     for value in WRONG:
         status, err = said(capsys, [command, *BASE[command], option, value])

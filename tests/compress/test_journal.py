@@ -1,6 +1,7 @@
 """The journal of a walk: written, read back, refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,10 @@ from faltung.geometry.errors import FaltungError
 
 
 def written(place: Path) -> Journal:
-    entries = (FIRST, replaced(Step("prune", 0, 0.3, 5)), replaced(Step("prune", 1, 0.3, 5)))
-    leaf = replaced(Step("quantise", 2, 8, 0))
-    return Journal(place, {"from": "x"}).write(
-        entries=(*entries, leaf, replaced(Step("q", 2, 8, 3)))
-    )
-
-
-def replaced(step: Step) -> object:
-    from dataclasses import replace
-
-    return replace(FIRST, step=step, left=("a: why",))
+    steps = [Step("prune", 0, 0.3, 5), Step("prune", 1, 0.3, 5)]
+    steps += [Step("quantise", 2, 8, 0), Step("q", 2, 8, 3)]
+    entries = [replace(FIRST, step=step, left=("a: why",)) for step in steps]
+    return Journal(place, {"from": "x"}).write(entries=(FIRST, *entries))
 
 
 def test_read_back(tmp_path: Path) -> None:

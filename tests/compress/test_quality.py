@@ -79,6 +79,7 @@ def test_positions_of_a_picture_count_as_one_trial() -> None:
 
 def test_answers_must_be_finite() -> None:
     model = Model(nn.Linear(2), (3,), classes=["a", "b"])
-    model.set_parameters({"weight": np.full((2, 3), np.nan)})
+    name = next(iter(model.parameters))
+    model.set_parameters({name: np.full(model.parameters[name].shape, np.nan)})
     with pytest.raises(FaltungArithmeticError, match="model: its answers are not finite"):
         quality(model, ArraySource(np.ones((4, 3)), [0, 1, 1, 0], kind="table"))

@@ -299,18 +299,18 @@ def test_one_writer_at_a_time(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("out", ["run", "run/../run", "link"])
 def test_the_run_itself_is_no_place(out: str, run: Path) -> None:
     (run.parent / "link").symlink_to(run)
-    with pytest.raises(FaltungError, match="is the run itself, which is never changed"):
+    with pytest.raises(FaltungError, match=r"is the run itself, which is never changed"):
         job.create(run, out=run.parent / out, show=False)
 
 
 def test_another_run_is_no_place(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "other")
-    with pytest.raises(FileExistsError, match="must not hold a run, has config.toml"):
+    with pytest.raises(FileExistsError, match=r"must not hold a run, has config.toml"):
         job.create(run, out=tmp_path / "other", show=False)
 
 
 def test_data_that_trained_do_not_report(run: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(FaltungError, match="is what the run was trained on"):
+    with pytest.raises(FaltungError, match=r"is what the run was trained on"):
         job.create(run, str(trained / "data.npz"), out=tmp_path / "small", show=False)
     assert not (tmp_path / "small").exists()
 
@@ -325,7 +325,7 @@ def test_data_of_another_shape(run: Path, tmp_path: Path) -> None:
 def test_a_class_that_the_run_does_not_know(run: Path, tmp_path: Path) -> None:
     x, y = shapes(24)
     np.savez(tmp_path / "more.npz", x=x, y=y + 1)
-    with pytest.raises(FaltungError, match="class|label"):
+    with pytest.raises(FaltungError, match=r"class|label"):
         job.create(run, str(tmp_path / "more.npz"), out=tmp_path / "small", show=False)
 
 
@@ -365,7 +365,7 @@ def test_the_samples_of_the_training_are_gone(run: Path, trained: Path, tmp_path
     there, away = trained / "data.npz", trained / "away.npz"
     os.rename(there, away)
     try:
-        with pytest.raises((OSError, FaltungError), match="data.npz"):
+        with pytest.raises((OSError, FaltungError), match=r"data.npz"):
             job.create(run, out=tmp_path / "small", show=False)
         x, y = shapes(80)
         np.savez(there, x=x, y=1 - y)
@@ -425,5 +425,5 @@ def test_a_plan_that_lacks_something(run: Path, tmp_path: Path) -> None:
     job.create(run, out=out, show=False).close()
     path = out / STEPS / JOURNAL
     path.write_text(path.read_text().replace('"epochs"', '"epoch"', 1))
-    with pytest.raises(FaltungError, match="plan.epochs"):
+    with pytest.raises(FaltungError, match=r"plan.epochs"):
         job.resume(out)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from faltung.compress.end import End
     from faltung.compress.job import Job
 
+# Arguments of functions that have another name here.
+ARGUMENTS = {"n": "threads"}
 NONE_FITS = 1  # exit status: nothing keeps the limits
 SHOWN_LEFT = 20  # layers that were left as they are
 HELP = """\

@@ -8,6 +8,7 @@ RUN2/config.toml, ...              the chosen step as a run, once the walk has e
 import os
 import shlex
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from faltung.compress.parts import Origin, open_run, said
 from faltung.compress.table import as_csv
 from faltung.compress.walk import Walk
 from faltung.data.names import printable
+from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.geometry.check import show as shown
 from faltung.geometry.check import whole
@@ -34,6 +36,8 @@ from faltung.train.transfer import digest
 PAGE, TABLE = "compress.html", "compress.csv"
 SHARE = 6  # the training had so many times the epochs of a fine-tuning
 SUFFIX = "-small"  # of the folder, after the name of the run
+# Packages that a walk needs after its first step; checked before it begins.
+NEEDED = ("constriction", "jinja2", "safetensors", "tomli_w")
 # The plan of a walk: entry -> its type.
 _PLAN: dict[str, type] = {
     "from": str,
@@ -135,6 +139,9 @@ def create(
     """A compression into a folder, or one that was begun there with the same arguments. ValueError,
     OSError: a run or data that do not fit, a folder that holds something else.
     """
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise missing(module, "train")
     limits = budget or Budget()
     place = Path(out) if out is not None else Path(f"{os.fspath(run).rstrip('/' + os.sep)}{SUFFIX}")
     if os.path.realpath(place) == os.path.realpath(run):

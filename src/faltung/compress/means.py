@@ -17,6 +17,7 @@ from faltung.data.source import Source
 from faltung.geometry.errors import FaltungError
 from faltung.nn import Layer
 from faltung.train.model import Model
+from faltung.train.settings import Settings
 
 # What a means is to save: bytes of the file, or multiply-adds.
 Saving = Literal["bytes", "macs"]
@@ -28,12 +29,14 @@ class Task:
 
     train: samples with their targets, for importances and calibration, those that the model was
     trained on. loss: of the training. seed: of whatever is drawn. by: what is to be saved.
+    settings: how it was trained, for a means that trains it on.
     """
 
     train: Source
     loss: str = "cross_entropy"
     seed: int = 0
     by: Saving = "bytes"
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,28 @@ class Means:
         return find_spec(self.home.partition(":")[0]) is not None
 
 
-MEANS: dict[str, Means] = {}
+MEANS: dict[str, Means] = {
+    "prune": Means(
+        "faltung.compress.prune:apply",
+        "part of the bytes, or of the multiply-adds, that goes",
+        "channels of least importance are gone",
+    ),
+    "factorise": Means(
+        "faltung.compress.factorise:apply",
+        "part of the energy of the weights that is lost",
+        "layers are products of smaller ones",
+    ),
+    "quantise": Means(
+        "faltung.compress.quantise:apply",
+        "bits of a weight",
+        "weights and activations are whole numbers times a scale",
+    ),
+    "palettes": Means(
+        "faltung.compress.palettes:palettes",
+        "bits of a weight, on average, in the file",
+        "weights take values of small palettes",
+    ),
+}
 
 
 def remade(model: Model, net: Layer, parameters: Mapping[str, npt.ArrayLike]) -> Model:

@@ -34,8 +34,8 @@ def page(
         charts=_charts(entries, budget, chosen, name),
         explained=(
             f"{name[:1].upper()}{name[1:]} is that on the samples that chose nothing; its 95% "
-            "interval is the thin line. Small dots are beyond the limits. Times are for one sample, "
-            f"the median of several measurements, on {current()}."
+            "interval is the thin line. Small dots are beyond the limits. Times are for one "
+            f"sample, the median of several measurements, on {current()}."
         ),
         budget=str(budget),
         threads=THREADS,

@@ -136,7 +136,8 @@ class Walk:
     def _applied(self, step: Step) -> Outcome:
         """What a means makes of the model of another step."""
         settings = self.origin.settings
-        task = Task(self.origin.parts.train, settings.loss, settings.seed, step.by)  # type: ignore[arg-type]
+        train, by = self.origin.parts.train, step.by
+        task = Task(train, settings.loss, settings.seed, by, settings)  # type: ignore[arg-type]
         return self.means[step.means].apply()(self.model(step.parent), task, step.strength)
 
     # What is kept of it ---------------------------------------------------------------------------
