@@ -114,7 +114,7 @@ def test_few_products_are_found_again(separate: bool) -> None:
     letters = "ab" if separate else "k"
     words = f"or,ir,{','.join(f'{letter}r' for letter in letters)}->oi{letters}"
     w = np.einsum(words, *parts[:2], *taps).reshape(1, 7, 6, 3, 4)
-    form = CP(w, (), (), separate)
+    form = CP(w, (), (), separate, [Split(w, ()), Split(w, (0,))])
     assert form.error((3,)) < 1e-5
     np.testing.assert_allclose(product(form.factors((3,))), w, atol=2e-2)
     assert form.least((3,)) < 1e-12 < form.least((2,)) <= form.error((2,))

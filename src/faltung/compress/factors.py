@@ -89,15 +89,17 @@ def forms(w: Array, first: bool) -> list[Form]:
     kernel = w.shape[3:]
     wide = [a for a, taps in enumerate(kernel) if taps > 1]
     free = tuple(a for a, taps in enumerate(kernel) if taps == 1)
-    made: list[Form] = []
+    splits: list[Split] = []
     for count in range(len(wide) + 1):
         for chosen in combinations(wide, count):
             before = tuple(sorted((*chosen, *(free if first else ()))))
-            made.append(Split(w, before))
+            splits.append(Split(w, before))
+    made: list[Form] = [*splits]
     if wide and min(w.shape[1:3]) > 1:
-        made.append(Tucker(w, free if first else (), () if first else free))
+        ends = (free, ()) if first else ((), free)
+        made.append(Tucker(w, *ends))
         for separate in (False, True) if len(wide) > 1 else (False,):
-            made.append(CP(w, free if first else (), () if first else free, separate))
+            made.append(CP(w, *ends, separate, splits))
     return made
 
 
@@ -313,11 +315,19 @@ def _leading(unfolded: Array, count: int, before: Array) -> Array:
 
 
 class CP:
-    """Pointwise, depthwise, pointwise: a sum of products of vectors."""
+    """Pointwise, depthwise, pointwise: a sum of products of vectors. splits: of the same weight,
+    whose errors bound the error of this.
+    """
 
     def __init__(
-        self, w: Array, before: tuple[int, ...], after: tuple[int, ...], separate: bool
+        self,
+        w: Array,
+        before: tuple[int, ...],
+        after: tuple[int, ...],
+        separate: bool,
+        splits: Sequence[Split] = (),
     ) -> None:
+        self.splits = splits
         self.w, self.before, self.after, self.separate = w, before, after, separate
         self.kernel = w.shape[3:]
         self.between = tuple(a for a in range(len(self.kernel)) if a not in (*before, *after))
@@ -345,17 +355,8 @@ class CP:
         return self._search(ranks[0])[1]
 
     def least(self, ranks: Ranks) -> float:
-        """No mode can have a larger rank than the number of terms."""
-        tails = (sum(float(values[ranks[0] :].sum()) for values in mode) for mode in self._modes)
-        total = sum(float(values.sum()) for values in self._modes[0])
-        return max(tails) / total if total else 0.0
-
-    @cached_property
-    def _modes(self) -> list[list[Array]]:
-        """Of outputs and inputs the eigenvalues of each group."""
-        outs = [w.reshape(len(w), -1) for w in self.w]
-        ins = [np.moveaxis(w, 1, 0).reshape(w.shape[1], -1) for w in self.w]
-        return [[_eigen(m @ m.T)[1] for m in mode] for mode in (outs, ins)]
+        """No matrix that the weight can be arranged as has a larger rank than the terms are."""
+        return max((split.error(ranks) for split in self.splits), default=0.0)
 
     def factors(self, ranks: Ranks) -> tuple[Array, ...]:
         groups, outs, ins = self.w.shape[:3]
