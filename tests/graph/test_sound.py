@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 from graph.interpreter import run
-from nn.networks import NETWORKS, TOKENS
+from nn.networks import GRIDS, NETWORKS, TOKENS
 
 from faltung import nn
 from faltung.geometry.errors import FaltungError
@@ -41,7 +41,7 @@ def fits(graph: Graph, node: Node) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in GRIDS])
 def test_nodes_of_layers_are_sound_and_others_are_not(name: str) -> None:
     graph = graph_of(name)
     for node in graph.nodes:
@@ -75,7 +75,7 @@ def _may_grow(node: Node, number: int) -> bool:
     return isinstance(op, ops.Slice) or (isinstance(op, ops.Embed) and number == 1)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in GRIDS])
 def test_a_network_of_text_is_the_same_network(name: str) -> None:
     graph = graph_of(name)
     text = text_of(graph)

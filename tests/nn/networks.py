@@ -269,6 +269,18 @@ NETWORKS: dict[str, Row] = {
         (2, 5),
     ),
     "unet": (UNET, (2, 6, 4)),
+    "on grids": (
+        nn.Sequential(nn.Quantise(0.25, 3, -9, 12), nn.Conv(4, 3, groups=2, bits=8), nn.ReLU()),
+        (4, 5, 4),
+    ),
+    "on grids, flipped": (
+        nn.Sequential(nn.Quantise(0.25), nn.MaxPool(2), nn.Conv(2, 2, bits=3, flip=True)),
+        (2, 9),
+    ),
+    "on grids, linear": (nn.Sequential(nn.Flatten(), nn.Linear(3, bits=4)), (2, 3, 2)),
+    "on grids, transposed": (nn.ConvTranspose(4, 3, 2, groups=2, bits=5), (4, 3, 3)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},
 }
 TOKENS = ("embedding", "embedding padded")
+# With formulas of parameters, which are rounded: what is smooth, or said as text, leaves them out.
+GRIDS = tuple(name for name in NETWORKS if name.startswith("on grids"))

@@ -54,6 +54,7 @@ class Walk:
         self.parameters = parameters
         self.training = training
         self.heads: list[Tensor] = []
+        self.grid: float | None = None
 
     def __call__(self, layer: nn.Layer, x: Tensor) -> Tensor:
         return STEPS[type(layer)](self, layer, x)
@@ -95,8 +96,36 @@ def kernel_of(layer: Any, x: Tensor) -> tuple[int, ...]:
     return per_axis("kernel", layer.kernel, rank_of(x), 1)
 
 
+def on_grid(x: Tensor, scale: Tensor, zero: int, low: int, high: int) -> Tensor:
+    """The gradient of a clip, half a level beyond either end."""
+    levels = (x / scale).round().clamp(low - zero, high - zero)
+    smooth = x.clamp(min=(low - zero - 0.5) * scale, max=(high - zero + 0.5) * scale)
+    return smooth + ((levels * scale).float().double() - smooth).detach()
+
+
+def on_grids(walk: Walk, layer: Any, x: Tensor, axis: int = 0) -> list[Tensor | None]:
+    """Weight and bias of a layer, on grids where it has bits and its input lies on one."""
+    (weight,) = walk.take(1)
+    if layer.bits is None:
+        return [weight, *(walk.take(1) if layer.bias else [None])]
+    (scale,) = walk.take(1)
+    wide = scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+    top = 2 ** (layer.bits - 1) - 1
+    weight = on_grid(weight, wide, 0, -top, top)
+    (bias,) = walk.take(1) if layer.bias else [None]
+    if bias is not None and walk.grid is not None and not axis:
+        bias = on_grid(bias, scale * walk.grid, 0, -(2**31), 2**31)
+    return [weight, bias]
+
+
+def quantise(walk: Walk, layer: nn.Quantise, x: Tensor) -> Tensor:
+    walk.grid = layer.scale  # of all that follows, in the networks of the table
+    scale = torch.tensor(layer.scale).double()
+    return on_grid(x, scale, layer.zero, layer.low, layer.high)
+
+
 def conv(walk: Walk, layer: nn.Conv, x: Tensor) -> Tensor:
-    weight, bias = walk.weights(layer.bias)
+    weight, bias = on_grids(walk, layer, x)
     if layer.flip:
         weight = weight.flip(*range(2, weight.ndim))
     function = (F.conv1d, F.conv2d, F.conv3d)[rank_of(x) - 1]
@@ -105,7 +134,7 @@ def conv(walk: Walk, layer: nn.Conv, x: Tensor) -> Tensor:
 
 
 def transpose(walk: Walk, layer: nn.ConvTranspose, x: Tensor) -> Tensor:
-    weight, bias = walk.weights(layer.bias)
+    weight, bias = on_grids(walk, layer, x, axis=1)
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank_of(x) - 1]
     made = function(x, weight, None, layer.stride, 0, 0, layer.groups, layer.dilation)
     # Padding cuts the ends, the output padding adds to the last one; PyTorch's has no pairs.
@@ -139,7 +168,7 @@ def local(walk: Walk, layer: nn.Local, x: Tensor) -> Tensor:
 
 
 def linear(walk: Walk, layer: nn.Linear, x: Tensor) -> Tensor:
-    weight, bias = walk.weights(layer.bias)
+    weight, bias = on_grids(walk, layer, x)
     return F.linear(x.flatten(1), weight, bias)
 
 
@@ -369,6 +398,7 @@ def plain(function: str, *names: str) -> Step:
 
 STEPS: dict[type, Step] = {
     nn.Conv: conv,
+    nn.Quantise: quantise,
     nn.ConvTranspose: transpose,
     nn.Local: local,
     nn.Linear: linear,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph.interpreter import run
-from nn.networks import NETWORKS, TOKENS
+from nn.networks import GRIDS, NETWORKS, TOKENS
 
 from faltung import Model, nn
 from faltung.data import Standard
@@ -59,7 +59,7 @@ def own_operators(module: Any) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in GRIDS])
 def test_every_layer_gives_the_same_numbers(name: str) -> None:
     net, shape = NETWORKS[name]
     model = model_of(net, shape, tokens=name in TOKENS)
@@ -70,6 +70,13 @@ def test_every_layer_gives_the_same_numbers(name: str) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
     assert not own_operators(module)
     assert not module.training
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_grids_are_refused_by_name(name: str) -> None:
+    net, shape = NETWORKS[name]
+    with pytest.raises(UnsupportedError, match=r"layer '.*1' has no form in torch"):
+        model_of(net, shape).to_torch()
 
 
 def test_the_parameters_have_the_names_that_they_have_here() -> None:

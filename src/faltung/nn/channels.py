@@ -32,6 +32,10 @@ class SqueezeExcite(Layer):
         Between them.
     gate : Layer
         After them.
+    bits : int from 2 to 8, optional
+        Of the weights of both linear layers, as for ``Linear``.
+    grid : Quantise, optional
+        On which the means are put.
 
     References
     ----------
@@ -47,15 +51,18 @@ class SqueezeExcite(Layer):
     reduced: int
     activation: Layer = ReLU()  # noqa: RUF009 (frozen)
     gate: Layer = Sigmoid()  # noqa: RUF009
+    bits: int | None = None
+    grid: Layer | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "SqueezeExcite")
         reduced = whole("reduced", self.reduced, 1)
         weights = GlobalAvgPool(name="mean")(b, x)
         for layer in (
-            Linear(reduced, name="reduce"),
+            *(() if self.grid is None else (self.grid,)),
+            Linear(reduced, bits=self.bits, name="reduce"),
             self.activation,
-            Linear(x.channels, name="expand"),
+            Linear(x.channels, bits=self.bits, name="expand"),
             self.gate,
         ):
             weights = layer(b, weights)

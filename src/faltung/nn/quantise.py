@@ -7,13 +7,25 @@ as in 8 bits: so it is trained, and so a program may store it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from faltung.geometry.check import integer, real, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import operand
 from faltung.geometry.levels import grid_of, on_grid, stored_as
+from faltung.geometry.resample import Table
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Concat, Elementwise, Permute, Pool, Reshape, Slice, View
+from faltung.graph.ops import (
+    Concat,
+    Elementwise,
+    Op,
+    Permute,
+    Pool,
+    Resample,
+    Reshape,
+    Slice,
+    View,
+)
 from faltung.graph.scales import MOST_INT32, levels
 from faltung.graph.value import Follows, Value
 from faltung.nn.layer import Layer, numbers
@@ -149,7 +161,21 @@ def grid_scale(b: Builder, x: Value) -> float | None:
     if isinstance(op, Concat):
         scales = {grid_scale(b, value) for value in node.inputs}
         return scales.pop() if len(scales) == 1 else None
-    keeps = isinstance(op, Reshape | View | Permute | Slice)
-    if keeps or (isinstance(op, Pool) and op.spec.kind == "max"):
-        return grid_scale(b, node.inputs[0])
-    return None
+    return grid_scale(b, node.inputs[0]) if moves(op) else None
+
+
+def moves(op: Op) -> bool:
+    """Whether all numbers of a result are numbers of the one map that is read, or zeros: they lie
+    on its grid.
+    """
+    if isinstance(op, Pool):
+        return op.spec.kind == "max"
+    if isinstance(op, Resample):
+        rows = all(t is None or _picks(t) for t in op.tables)
+        return rows and op.fill == 0 and op.epilogue is None
+    return isinstance(op, Reshape | View | Permute | Slice)
+
+
+def _picks(table: Table) -> bool:
+    most = max((b - a for a, b in pairwise(table.starts)), default=0)
+    return most <= 1 and set(table.weights) <= {1.0}
