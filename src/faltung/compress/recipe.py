@@ -36,7 +36,11 @@ class Leaf:
     tuned: bool
 
 
-LEAVES: tuple[Leaf, ...] = ()
+LEAVES: tuple[Leaf, ...] = (
+    Leaf("quantise", 8, True),
+    Leaf("palettes", 4, False),  # it trains by itself
+    Leaf("palettes", 3, False),
+)
 
 
 @dataclass(frozen=True)
