@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from graph.product_meaning import attended_to, contracted, from_memory, in_memory
 from graph.recurrent_meaning import recurrent, recurrent_alone, recurrent_grad
+from graph.single import single
 from numpy.typing import ArrayLike, NDArray
 
 from faltung import reference
@@ -89,6 +90,26 @@ def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
 
 
+def _convolve_integer(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.ConvolveInteger = node.op  # in whole numbers, then each operation in float32
+    spec = replace(op.spec, batch=batch)
+    x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
+    bias = arrays[2].reshape(-1) if op.bias else None
+    total = reference.conv(x - op.x.zero, w, bias, replace(spec, dtype="float64"))
+    first = 3 if op.bias else 2
+    grids = op.grids or (None,) * len(arrays[first:])
+    read = [*arrays[:first], *map(_numbers, arrays[first:], grids)]
+    made = _stored(node, read, total.astype(np.float32), single).astype(np.float32)
+    if op.result is None:
+        return [made]
+    level = np.rint(made / np.float32(op.result.scale)) + np.float32(op.result.zero)
+    return [np.clip(level, op.result.low, op.result.high)]
+
+
+def _numbers(array: Array, grid: Any) -> Array:
+    return array if grid is None else np.float32(array - grid.zero) * np.float32(grid.scale)
+
+
 def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.ConvolveInput = node.op
     spec = replace(op.spec, batch=batch)
@@ -97,7 +118,9 @@ def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
 
 
-def _stored(node: Node, arrays: list[Array], total: Array) -> Array:
+def _stored(
+    node: Node, arrays: list[Array], total: Array, value: Callable[..., Any] = evaluate
+) -> Array:
     """The epilogue, of the sum and of what follows weight and bias among the inputs."""
     op: Any = node.op
     if op.epilogue is None:
@@ -108,7 +131,7 @@ def _stored(node: Node, arrays: list[Array], total: Array) -> Array:
         _by_sample(value, array, len(shape))
         for value, array in zip(node.inputs[first:], arrays[first:], strict=True)
     ]
-    return evaluate(op.epilogue, [total.reshape(-1, samples, *shape), *aux])
+    return np.asarray(value(op.epilogue, [total.reshape(-1, samples, *shape), *aux]))
 
 
 def _convolve_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -439,6 +462,7 @@ def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
+    ops.ConvolveInteger: _convolve_integer,
     ops.ConvolveWeight: _convolve_weight,
     ops.LocallyConnected: _local,
     ops.LocallyConnectedInput: _local_input,

@@ -468,7 +468,7 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> Non
             "standard: has 2 channels, samples have 1",
         ),
         ({"seed": -1}, "seed=-1: must be at least 0"),
-        ({"dtype": "float16"}, "dtype"),
+        ({"dtype": "float8"}, "dtype"),
     ],
 )
 def test_models_that_cannot_be(given: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from faltung.cli.line import line
+from faltung.geometry.conv import KEPT
 from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".onnx", ".safetensors")
@@ -20,6 +21,12 @@ the last layer, before any softmax.
     parser.add_argument(
         "file", metavar="FILE", help="model.onnx, or model.safetensors for faltung.Model.load"
     )
+    parser.add_argument(
+        "--dtype",
+        choices=KEPT,
+        help="what the file keeps the weights in; in 16 bits (float16, bfloat16) it is half as "
+        "large (default: that of the run)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
@@ -33,6 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
     model, _ = load_model(arguments.run_folder)
-    export(model, path)
+    export(model, path, arguments.dtype)
     print(f"{line(path)}: {path.stat().st_size:,} bytes")
     return 0

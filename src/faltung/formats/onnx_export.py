@@ -26,6 +26,7 @@ def export_onnx(
     batch: int | str = "N",
     classes: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
+    stored: str = "",
 ) -> bytes:
     """A network with its parameters as an ONNX model.
 
@@ -45,6 +46,9 @@ def export_onnx(
 
     metadata : mapping of str to str, optional
         What else the metadata of the file say.
+    stored : {"", "float16", "bfloat16"}
+        Whether matrices and filters are kept in 16 bits, those whose numbers 16 bits can hold. A
+        node Cast widens each; everything is computed in float32.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def export_onnx(
     """
     if graph.training:
         raise FaltungError("graph: must be for inference; build the network with training=False")
-    writer = Writer(graph, parameters)
+    writer = Writer(graph, parameters, stored)
     for node in graph.nodes:
         emit(writer, node)
     data = writer.finish(batch, classes, metadata or {})

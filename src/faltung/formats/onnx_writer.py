@@ -12,6 +12,7 @@ from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph, Value
+from faltung.runtime.halves import halved, rounded
 
 Array = npt.NDArray[Any]
 
@@ -21,9 +22,15 @@ MAX_MODEL_BYTES = 2**31 - 1  # bytes that one file can hold
 
 
 class Writer:
-    """An ONNX graph under construction: nodes, constant tensors, and the names of values."""
+    """An ONNX graph under construction: nodes, constant tensors, and the names of values.
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> None:
+    stored: "float16" or "bfloat16" where matrices and filters of such numbers are kept in 16 bits,
+    and converted where they are read.
+    """
+
+    def __init__(
+        self, graph: Graph, parameters: Mapping[str, npt.ArrayLike], stored: str = ""
+    ) -> None:
         try:
             import onnx
         except ImportError as error:
@@ -31,6 +38,7 @@ class Writer:
         self.onnx = onnx
         self.graph = graph
         self.dtype = np.dtype(graph.dtype)
+        self.stored = stored
         self.layer = ""  # nodes are named after it
         self._arrays = _checked(graph, parameters)
         self._names = {graph.input.name: "input"}
@@ -101,9 +109,27 @@ class Writer:
         if key not in self._known:
             self._known[key] = self.unused(name or "constant")
             made = np.ascontiguousarray(made).reshape(made.shape)
-            tensor = self.onnx.numpy_helper.from_array(made, self._known[key])
-            self._tensors.append(tensor)
+            if self.stored and made.ndim > 1 and self._is_half(made):
+                self._known[key] = self._half(made, self._known[key])
+            else:
+                tensor = self.onnx.numpy_helper.from_array(made, self._known[key])
+                self._tensors.append(tensor)
         return self._known[key]
+
+    def _is_half(self, array: Array) -> bool:
+        """Whether all numbers are such as 16 bits can hold."""
+        return array.dtype == np.float32 and np.array_equal(rounded(array, self.stored), array)
+
+    def _half(self, array: Array, name: str) -> str:
+        """A tensor of 16 bits; the name of the same in float32."""
+        kinds = self.onnx.TensorProto
+        kind = kinds.FLOAT16 if self.stored == "float16" else kinds.BFLOAT16
+        words = halved(array, self.stored)
+        little = words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
+        self._tensors.append(
+            self.onnx.helper.make_tensor(name, kind, array.shape, little, raw=True)
+        )
+        return self.node("Cast", name, to=kinds.FLOAT)
 
     def whole(self, *numbers: int) -> str:
         """A vector of whole numbers, for shapes, axes and paddings."""

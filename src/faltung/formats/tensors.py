@@ -14,6 +14,7 @@ read like any other.
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -29,10 +30,19 @@ from faltung.geometry.errors import (
     FaltungMemoryError,
     FaltungTypeError,
 )
+from faltung.runtime.halves import whole
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 Expected = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A tensor of bfloat16, its numbers as words: uint16."""
+
+    words: Array
+
 
 # The format's name of a dtype, and NumPy's.
 NAMES = {
@@ -49,6 +59,8 @@ NAMES = {
     "I64": "<i8",
     "F64": "<f8",
 }
+# Another name, of numbers that NumPy lacks: read, they are widened; written, they are ``Words``.
+BFLOAT16 = "BF16"
 _WORDS = {np.dtype(text): word for word, text in NAMES.items()}
 _DTYPES = {word: np.dtype(text) for word, text in NAMES.items()}
 _METADATA = "__metadata__"
@@ -60,7 +72,7 @@ _NAMED = 4  # tensors of a kind that an error names
 
 def save_tensors(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, Array | Words],
     metadata: Mapping[str, str] | None = None,
     *,
     own: bool = False,
@@ -75,28 +87,40 @@ def save_tensors(
     if coded:
         tensors, metadata = _coded(tensors, metadata or {})
     # The widest first: then every tensor starts at a multiple of its own size.
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    header = _header([(name, tensors[name]) for name in order], metadata or {})
+    arrays = {name: _array_of(tensor) for name, tensor in tensors.items()}
+    kinds = {name: BFLOAT16 for name, tensor in tensors.items() if isinstance(tensor, Words)}
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header = _header([(name, arrays[name]) for name in order], metadata or {}, kinds)
 
     def write(file: IO[bytes]) -> None:
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in order:
-            file.write(_bytes(tensors[name]))
+            file.write(_bytes(arrays[name]))
 
     write_whole(path, write, own=own)
 
 
+def _array_of(tensor: Array | Words) -> Array:
+    return tensor.words if isinstance(tensor, Words) else tensor
+
+
 def _coded(
-    tensors: Mapping[str, Array], metadata: Mapping[str, str]
+    tensors: Mapping[str, Array | Words], metadata: Mapping[str, str]
 ) -> tuple[Tensors, dict[str, str]]:
     """All of a file as the one tensor of a coded file."""
-    _header(tensors.items(), metadata)  # refuses what no file can hold
-    data = coded_file.encode(tensors, _DTYPES, metadata)
+    # Of bfloat16 the lower halves are zeros, which take no room.
+    arrays = {
+        n: whole(t.words, "bfloat16") if isinstance(t, Words) else t for n, t in tensors.items()
+    }
+    _header(arrays.items(), metadata, {})  # refuses what no file can hold
+    data = coded_file.encode(arrays, _DTYPES, metadata)
     return {coded_file.NAME: np.frombuffer(data, np.uint8)}, {coded_file.NAME: coded_file.FORMAT}
 
 
-def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
+def _header(
+    tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str], kinds: Mapping[str, str]
+) -> bytes:
     entries: dict[str, Any] = {}
     for key, value in metadata.items():
         if not (isinstance(key, str) and isinstance(value, str)):
@@ -107,7 +131,7 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
         entries[_METADATA] = dict(sorted(metadata.items()))
     at = 0
     for name, tensor in tensors:
-        word = _WORDS.get(tensor.dtype.newbyteorder("<"))
+        word = kinds.get(name) or _WORDS.get(tensor.dtype.newbyteorder("<"))
         if word is None:
             raise FaltungTypeError(
                 f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors"
@@ -138,8 +162,9 @@ def _bytes(tensor: Array) -> Any:
 def load_tensors(
     path: str | os.PathLike[str], *, own: bool = False, bits: dict[str, float] | None = None
 ) -> tuple[Tensors, dict[str, str]]:
-    """(tensors, metadata) of a file; the arrays are writable and belong to the caller. ``bits``:
-    gets what each tensor takes in the file, without names and tables.
+    """(tensors, metadata) of a file; the arrays are writable and belong to the caller; those of
+    bfloat16 are float32. ``bits``: gets what each tensor takes in the file, without names and
+    tables.
 
     ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
     NumPy lacks, or is not a safetensors file at all; with ``own`` a link.
@@ -151,7 +176,7 @@ def load_tensors(
     deserialize: Any = safetensors.deserialize
     data = read_checked(path, own=own, copies=2)  # the library copies every tensor
     try:
-        parts = deserialize(data)
+        parts = list(deserialize(data))
         header = _read_header(data)
         tensors = {name: _array(name, part) for name, part in parts}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
@@ -161,7 +186,7 @@ def load_tensors(
     if coded_file.NAME in metadata:
         return _decoded(shown(path), tensors, metadata, bits)
     if bits is not None:
-        bits.update((name, 8.0 * tensor.nbytes) for name, tensor in tensors.items())
+        bits.update((name, 8.0 * len(part["data"])) for name, part in parts)
     return tensors, metadata
 
 
@@ -203,6 +228,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _array(name: str, part: Mapping[str, Any]) -> Array:
     word = part["dtype"]
+    if word == BFLOAT16:
+        words = np.frombuffer(part["data"], "<u2").reshape(part["shape"])
+        return whole(words, "bfloat16")
     if word not in NAMES:
         raise FaltungError(f"{show(name)} is {show(word)}, which NumPy lacks")
     dtype = np.dtype(NAMES[word])

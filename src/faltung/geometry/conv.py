@@ -41,6 +41,14 @@ NARROW = ("float16", "bfloat16")
 # What networks, pooling and local layers take.
 Float = Literal["float32", "float64"]
 FLOATS: tuple[Float, ...] = get_args(Float)
+# How the values of a network are kept; those of 16 bits are computed with in float32.
+Kept = Literal["float32", "float64", "float16", "bfloat16"]
+KEPT: tuple[Kept, ...] = get_args(Kept)
+
+
+def computed_in(dtype: Kept) -> Float:
+    """The dtype of the sums and formulas of a network whose values are kept in ``dtype``."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 @dataclass(frozen=True, slots=True)

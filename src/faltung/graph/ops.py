@@ -12,6 +12,7 @@ from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
+from faltung.graph.ops_integer import ConvolveInteger
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +187,8 @@ class Reduce:
 @dataclass(frozen=True, slots=True)
 class Arg:
     """A map -> where along an axis (0: channels) the largest or smallest (``kind`` "max", "min")
-    entry is, as whole numbers in the dtype of the map; the axis becomes 1.
-
-    Among equal ones the first, or the ``last``; NaN counts as larger and as smaller than all.
+    entry is, as whole numbers in the dtype of the map; the axis becomes 1. Among equal ones the
+    first, or the ``last``; NaN counts as larger and as smaller than all.
     """
 
     axis: int
@@ -212,9 +212,8 @@ class Cumulative:
 @dataclass(frozen=True, slots=True)
 class TopK:
     """A map -> its ``k`` largest or smallest entries along an axis, in order, and where they are,
-    as whole numbers in the dtype of the map: two maps in which the axis has ``k`` entries.
-
-    Of equal ones the first comes first; NaN is larger than everything.
+    as whole numbers in the dtype of the map: two maps in which the axis has ``k`` entries. Of
+    equal ones the first comes first; NaN is larger than everything.
     """
 
     axis: int
@@ -465,6 +464,7 @@ Op = (
     Convolve
     | ConvolveInput
     | ConvolveWeight
+    | ConvolveInteger
     | LocallyConnected
     | LocallyConnectedInput
     | LocallyConnectedWeight

@@ -93,7 +93,7 @@ class Assembly:
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self._halves: Collection[str] = () if halves is None else halves.buffers
+        self.halves: Collection[str] = () if halves is None else halves.buffers
         if halves is None:
             every = [lower(lowering, node) for node in nodes]
         else:
@@ -218,7 +218,7 @@ class Assembly:
     def _bytes(self, value: Value) -> int:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
-        if value.name in self._halves:
+        if value.name in self.halves:
             return size * batch * 2
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 

@@ -84,3 +84,8 @@ class HalfState(State):
         }
         every = {name: strides(p) for name, p in self.parameters.items()}
         return Placed({"state": self.memory}, fixed, every)
+
+
+def state_of(parameters: Sequence[Parameter], dtype: str) -> State:
+    """The parameters of a network of any dtype of ``Model``."""
+    return HalfState(parameters, dtype) if dtype in NARROW else State(parameters, dtype)

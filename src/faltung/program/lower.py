@@ -14,6 +14,7 @@ from faltung.graph.ops import (
     Contract,
     Convolve,
     ConvolveInput,
+    ConvolveInteger,
     ConvolveWeight,
     CrossEntropy,
     Cumulative,
@@ -52,6 +53,7 @@ from faltung.plan.plan import Plan
 from faltung.program import (
     lower_contract,
     lower_conv,
+    lower_integer,
     lower_map,
     lower_recurrent,
     lower_reduce,
@@ -75,6 +77,7 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Convolve: lower_conv.convolve,
     ConvolveInput: lower_conv.convolve_input,
+    ConvolveInteger: lower_integer.convolve_integer,
     ConvolveWeight: lower_conv.convolve_weight,
     ChannelConv: lower_conv.channel_conv,
     LocallyConnected: lower_conv.local_layer,

@@ -70,17 +70,17 @@ def _planned(
         build,
         replace(op.spec, batch=low.samples(node.inputs[0])),
         maps[0],
-        _weight_strides(low, op.spec, w),
+        weight_strides(low, op.spec, w),
         maps[1],
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
-        aux=tuple(_aux_strides(low, value, node.output, writes) for value in aux),
+        aux=tuple(aux_strides(low, value, node.output, writes) for value in aux),
         packs=low.packs(node),
         **given,
     )
 
 
-def _weight_strides(low: Lowering, spec: ConvSpec, w: Value) -> Strides:
+def weight_strides(low: Lowering, spec: ConvSpec, w: Value) -> Strides:
     """Strides of (C_out, C_in // groups, *kernel): of a parameter, or of any map of that shape, of
     which the first axis is the channels.
 
@@ -99,7 +99,7 @@ def _weight_strides(low: Lowering, spec: ConvSpec, w: Value) -> Strides:
     return low.strides(w, w.space)[1:]
 
 
-def _aux_strides(low: Lowering, value: Value, out: Value, space: Sequence[int]) -> Strides:
+def aux_strides(low: Lowering, value: Value, out: Value, space: Sequence[int]) -> Strides:
     """Strides of (N, C, *space) of what an epilogue reads beside the sum: 0 where it is broadcast.
 
     space: that of the output as its convolution has it, which may have more axes of size 1.
@@ -124,7 +124,7 @@ def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
         spec,
         low.strides(x, spec.size),
         low.strides(grad, spec.output),
-        _weight_strides(low, op.spec, node.output),
+        weight_strides(low, op.spec, node.output),
         **update,
     )
 

@@ -12,6 +12,7 @@ from faltung.graph.ops import (
     ChannelConv,
     Convolve,
     ConvolveInput,
+    ConvolveInteger,
     ConvolveWeight,
     Recurrence,
     RecurrenceGrad,
@@ -182,7 +183,7 @@ class Lowering:
         elif isinstance(op, ChannelConv):
             names = {"x": inputs[0], "w": self.constant(op.weight), "out": out}
         else:
-            assert isinstance(op, Convolve | ConvolveInput)
+            assert isinstance(op, Convolve | ConvolveInput | ConvolveInteger)
             x, w, *rest = inputs
             names = {"x": x, "w": w, "out": out}
             if op.bias:
@@ -190,7 +191,7 @@ class Lowering:
             names |= {f"aux{i}": aux for i, aux in enumerate(rest)}
         work = plan.work
         steps, prepare, kept, scratch = work.steps, work.prepare, work.kept, work.scratch
-        if isinstance(op, Convolve | ConvolveInput) and self.packs(node):
+        if isinstance(op, Convolve | ConvolveInput | ConvolveInteger) and self.packs(node):
             # What is packed is there only in the run: it is packed before the sums of each.
             first = [waiting(step, True) for step in steps[:1]] if prepare else steps[:1]
             steps, prepare = [*prepare, *first, *steps[1:]], []

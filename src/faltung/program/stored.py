@@ -163,9 +163,9 @@ class _Choice:
             read = {}
             for word, access in accesses_of(step.recipe, self.low.machine).items():
                 argument = step.arguments[word]
-                if access.reads and isinstance(argument, Operand):
-                    if argument.name in self.marks or argument.name in self.made.kept:
-                        read[argument.name] = access
+                name = argument.name if isinstance(argument, Operand) else ""
+                if access.reads and (name in self.marks or name in self.made.kept):
+                    read[name] = access
             if len(read) < 2 or isinstance(step.recipe, Copy):
                 continue
             for name in read.keys() & self.narrow:

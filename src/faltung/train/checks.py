@@ -7,6 +7,7 @@ import numpy as np
 from faltung.data.names import listing, printable
 from faltung.data.source import Source
 from faltung.geometry.check import show
+from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import is_frozen
 from faltung.graph.ops import Normalise
@@ -21,6 +22,11 @@ MOVES = ("shift", "crop", "flip", "series_shift")
 
 def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
     """ValueError, TypeError: samples, targets or settings that do not go together."""
+    if model.dtype in NARROW:
+        raise FaltungError(
+            f"dtype={model.dtype!r}: such a model cannot be trained; train "
+            f'model.astype("float32"), and then take .astype("{model.dtype}") of it'
+        )
     check_targets(model, train, settings.loss)
     targets = np.asarray(train.targets)
     if held is not None:

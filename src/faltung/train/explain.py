@@ -68,7 +68,7 @@ def explain(
     chosen = int(outputs.argmax()) if label is None else _number(label, names)
     values = watchable(model.graph)
     where = _layer(values, layer)
-    weights = np.zeros((1, *model.graph.output.shape), model.dtype)
+    weights = np.zeros((1, *model.graph.output.shape), model.graph.dtype)
     weights[0, chosen] = 1
     _, maps, grad = probe(
         model.graph,

@@ -191,7 +191,7 @@ class Loop:
         """One step; its results are added to the sums of the epoch."""
         position, step = self.position, self.step(len(x))
         model = self.model
-        given = model.checked_tokens(x) if model.tokens else x.astype(model.dtype, copy=False)
+        given = model.checked_tokens(x) if model.tokens else x.astype(model.graph.dtype, copy=False)
         target = y if step.training.target.kind == "int" else y.reshape(len(y), *step.shape)
         lesson = Lesson(target, None)
         if self.teacher is not None:

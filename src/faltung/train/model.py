@@ -39,8 +39,9 @@ class Model(Network):
         Layers of ``faltung.nn``, or a network of ``faltung.nets``.
     input_shape : sequence of int
         The shape of one sample, ``(channels, *space)``; with ``tokens`` ``(length,)``.
-    dtype : {"float32", "float64"}
-        Of parameters and outputs.
+    dtype : {"float32", "float64", "float16", "bfloat16"}
+        Of parameters and values. Those of 16 bits are for prediction: weights and what layers make
+        are kept in 16 bits, sums and formulas are float32, and so are inputs and outputs.
     tokens : bool
         Whether samples are whole numbers, each the index of a row of an ``Embedding``.
     seed : int

@@ -16,10 +16,10 @@ from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
-from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
+from faltung.formats.tensors import Words, check_tensors, load_tensors, save_tensors
+from faltung.geometry.check import one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
-from faltung.geometry.check import show, truth, whole
-from faltung.geometry.conv import Float
+from faltung.geometry.conv import KEPT, Kept, computed_in
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
@@ -30,9 +30,9 @@ from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.plan.choose import Precision, policy_of
+from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
-from faltung.program.state import State
 from faltung.runtime.buffers import empty
 from faltung.train.metadata import checked
 
@@ -42,6 +42,8 @@ Array = npt.NDArray[Any]
 FORMAT = 1
 # Samples that are predicted at once at most, and bytes of activations that they may take.
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
+# From here on float16 is infinite.
+HALF_LIMIT = 65520
 # Compiled programs that are kept, each for another batch size.
 MAX_PROGRAMS = 6
 
@@ -57,7 +59,7 @@ class Network:
         net: Layer,
         input_shape: Sequence[int],
         *,
-        dtype: Float = "float32",
+        dtype: Kept = "float32",
         tokens: bool = False,
         seed: int = 0,
         classes: Sequence[str] | None = None,
@@ -66,13 +68,15 @@ class Network:
         precision: Precision = "fast",
     ) -> None:
         policy_of(precision)  # refuses unknown names
+        self._dtype: Kept = one_of("dtype", dtype, KEPT)
+        computed = computed_in(dtype)
         self.precision: Precision = precision
         self.net = net
         self.tokens = tokens
-        self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
+        self.graph: Graph = build(net, input_shape, dtype=computed, tokens=tokens)
         # With what exists only in training: auxiliary heads have parameters too.
         self.training_graph: Graph = build(
-            net, input_shape, dtype=dtype, tokens=tokens, training=True
+            net, input_shape, dtype=computed, tokens=tokens, training=True
         )
         self.classes = None if classes is None else class_list(classes)
         self.standard = standard
@@ -84,7 +88,7 @@ class Network:
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
         require_network(self.training_graph)
-        self.state = State(self.training_graph.parameters, dtype)
+        self.state = state_of(self.training_graph.parameters, dtype)
         self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
         size = 4 * max((v.size for n in self.graph.nodes for v in n.outputs), default=1)
         # How many samples are predicted at once at most.
@@ -115,14 +119,58 @@ class Network:
         return self.graph.input.shape
 
     @property
-    def dtype(self) -> Float:
-        """Of parameters and outputs, "float32" or "float64"."""
-        return self.graph.dtype
+    def dtype(self) -> Kept:
+        """Of parameters and values: "float32", "float64", "float16" or "bfloat16"."""
+        return self._dtype
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """Copies of all parameters and running statistics, by name."""
+        """Copies of all parameters and running statistics, by name: in float64 for a model of that
+        dtype, otherwise in float32.
+        """
         return self.state.all()
+
+    def astype(self, dtype: Kept) -> Self:
+        """The same model with its weights and values in another dtype.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64", "float16", "bfloat16"}
+            With 16 bits, weights and what layers make are kept in half the memory, and each is
+            rounded once; sums and formulas are float32.
+
+        Returns
+        -------
+        Model
+            A copy; this one is not changed.
+
+        Raises
+        ------
+        ValueError
+            Another dtype, or weights that are too large for float16.
+
+        Examples
+        --------
+        >>> from faltung import Model, nn
+        >>> model = Model(nn.Linear(2), (3,))
+        >>> model.astype("bfloat16")
+        <Model (3,) -> (2,), 8 parameters, bfloat16>
+        """
+        with self._lock:
+            about = {**self.about(), "dtype": one_of("dtype", dtype, KEPT)}
+            tensors = self.state.all()
+        if dtype == "float16":
+            large = [
+                n for n, array in tensors.items() if np.abs(array).max(initial=0) >= HALF_LIMIT
+            ]
+            if large:
+                raise FaltungError(
+                    f"dtype={dtype!r}: {large[0]} has numbers of {HALF_LIMIT} and more, which "
+                    "float16 lacks; use bfloat16"
+                )
+        made = type(self).from_about(about)
+        made.set_parameters(tensors)
+        return made
 
     def set_parameters(self, values: Mapping[str, npt.ArrayLike]) -> None:
         """Write some of the parameters.
@@ -213,7 +261,8 @@ class Network:
         Returns
         -------
         ndarray
-            ``(n, outputs, *space)`` in the dtype of the model, without ``n`` for a single sample.
+            ``(n, outputs, *space)`` in the dtype of the model, of one of 16 bits in float32,
+            without ``n`` for a single sample.
             The bits of a sample's result do not depend on the other samples.
 
         Raises
@@ -280,7 +329,7 @@ class Network:
             raise FaltungTypeError(f"x.dtype={x.dtype}: must be real numbers")
         if self.standard is not None:
             x = self.standard(np.asarray(x, np.float32))
-        return np.asarray(x, self.dtype)
+        return np.asarray(x, self.graph.dtype)
 
     def checked_tokens(self, x: Array) -> Array:
         """Tokens as int64. ValueError: one without a row in the embedding."""
@@ -294,7 +343,7 @@ class Network:
         filled up with zeros.
         """
         most = self._at_once
-        made = empty((count, *self.graph.output.shape), self.dtype)
+        made = empty((count, *self.graph.output.shape), self.graph.dtype)
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:
             for start in range(0, count, batch):
@@ -347,7 +396,17 @@ class Network:
             "about": json.dumps(self.about(), sort_keys=True),
         }
         coded = truth("coded", coded)
-        save_tensors(check_path("path", path), self.state.all(), about, coded=coded)
+        save_tensors(check_path("path", path), self.tensors(), about, coded=coded)
+
+    def tensors(self) -> dict[str, Array | Words]:
+        """All parameters as files hold them: weights of 16 bits in 16 bits."""
+        state = self.state
+        if not isinstance(state, HalfState):
+            return dict(state.all())
+        words = {name: state.words(name) for name in state.parameters}
+        if state.stored != "bfloat16":
+            return dict(words)
+        return {n: Words(array) if n in state.halves else array for n, array in words.items()}
 
     def about(self) -> dict[str, Any]:
         """Everything but the parameters, ready for JSON."""
@@ -366,13 +425,15 @@ class Network:
         }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, dtype: Kept | None = None) -> Self:
         """Read a model that ``save`` wrote. Nothing in the file is executed.
 
         Parameters
         ----------
         path : path-like
             The safetensors file.
+        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
+            In which dtype, as ``astype``; by default that of the file.
 
         Returns
         -------
@@ -396,7 +457,7 @@ class Network:
             raise FaltungError(f"{path}: not a model, {error}") from None
         made = cls.from_about(about, str(path))
         made.take(tensors, str(path))
-        return made
+        return made if dtype is None or dtype == made.dtype else made.astype(dtype)
 
     @classmethod
     def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
@@ -423,7 +484,11 @@ class Network:
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        wanted = {p.name: (p.shape, self.dtype) for p in self.training_graph.parameters}
+        half = self.state.halves if self.dtype == "float16" else ()
+        wanted = {
+            p.name: (p.shape, "float16" if p.name in half else self.graph.dtype)
+            for p in self.training_graph.parameters
+        }
         check_tensors(tensors, wanted, where)
         self.set_parameters(tensors)
 
@@ -434,5 +499,5 @@ class Network:
 
 def _restored(cls: type[Network], about: dict[str, Any], tensors: dict[str, Array]) -> Network:
     made = cls.from_about(about)
-    made.take(tensors, "pickle")
+    made.set_parameters(tensors)
     return made

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.standard import Standard
+from faltung.geometry.conv import NARROW, Kept
 from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Convolve
 from faltung.graph.value import Graph
@@ -52,11 +53,14 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 # Exporting ----------------------------------------------------------------------------------------
 
 
-def export(model: Model, path: Path) -> None:
+def export(model: Model, path: Path, dtype: Kept | None = None) -> None:
     """Write a model as ONNX or for ``Model.load``, by the suffix of the path. In ONNX the
     standardisation becomes the first layer, so that it takes samples as they are read: pictures
     from 0 to 1, in whatever units they were stored for training, and other numbers as stored.
+
+    dtype: to write it in; None: its own. ValueError: as ``Model.astype``.
     """
+    model = model if dtype is None else model.astype(dtype)
     if path.suffix.lower() != ".onnx":
         model.save(path)
         return
@@ -64,7 +68,8 @@ def export(model: Model, path: Path) -> None:
 
     graph, parameters = with_standard(model)
     said = {} if model.units is None else {"units": json.dumps(model.units.as_dict())}
-    export_onnx(graph, parameters, path, classes=model.classes, metadata=said)
+    stored = model.dtype if model.dtype in NARROW else ""
+    export_onnx(graph, parameters, path, classes=model.classes, metadata=said, stored=stored)
 
 
 def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
@@ -79,10 +84,10 @@ def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
     mean, std = np.array([standard.mean, standard.std]) / times
     # (x - mean) / sqrt(std^2 + eps), with an eps that is negligible.
     layer = BatchNorm(eps=float(std.min() ** 2) * 1e-9, name="standard")
-    graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.dtype)
+    graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.graph.dtype)
     own = [p.name for p in model.graph.parameters]
     inside = [p.name for p in graph.parameters][-len(own) :] if own else []
     made = {new: parameters[old] for new, old in zip(inside, own, strict=True)}
     first = {"weight": std**0, "bias": 0 * mean, "running_mean": mean, "running_var": std**2}
-    made |= {f"standard.{name}": value.astype(model.dtype) for name, value in first.items()}
+    made |= {f"standard.{name}": value.astype(model.graph.dtype) for name, value in first.items()}
     return graph, made

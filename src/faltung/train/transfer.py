@@ -43,7 +43,7 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
         )
     )
     taken = {
-        name: other.state.get(name).astype(model.dtype)
+        name: other.state.get(name).astype(model.graph.dtype)
         for name in model.state.parameters
         if layer_of(name) not in anew
     }
