@@ -107,6 +107,11 @@ MEANS: dict[str, Means] = {
         "bits of a weight",
         "weights and activations are whole numbers times a scale",
     ),
+    "sixteen": Means(
+        "faltung.compress.sixteen:sixteen",
+        "float16 up to a half, bfloat16 above",
+        "weights and activations in 16 bits",
+    ),
     "palettes": Means(
         "faltung.compress.palettes:palettes",
         "bits of a weight, on average, in the file",

@@ -37,6 +37,7 @@ class Leaf:
 
 
 LEAVES: tuple[Leaf, ...] = (
+    Leaf("sixteen", 1, False),
     Leaf("quantise", 8, True),
     Leaf("palettes", 4, False),  # it trains by itself
     Leaf("palettes", 3, False),
