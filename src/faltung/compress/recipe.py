@@ -132,4 +132,4 @@ class Recipe:
         return made
 
 
-ENERGY = 0.02  # of the weights that factors may lose
+ENERGY = 0.1  # that factors may lose, all layers together
