@@ -390,13 +390,16 @@ class Network:
         True
         False
         """
+        self.write(check_path("path", path), coded=truth("coded", coded))
+
+    def write(self, path: str, *, coded: bool = False, packed: bool = False) -> None:
+        """``save``; ``packed``: weights of few values in 8 bits, which other programs can read."""
         about = {
             "faltung": "model",
             "format": str(FORMAT),
             "about": json.dumps(self.about(), sort_keys=True),
         }
-        coded = truth("coded", coded)
-        save_tensors(check_path("path", path), self.tensors(), about, coded=coded)
+        save_tensors(path, self.tensors(), about, coded=coded, packed=packed)
 
     def tensors(self) -> dict[str, Array | Words]:
         """All parameters as files hold them: weights of 16 bits in 16 bits."""
