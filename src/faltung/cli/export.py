@@ -7,7 +7,6 @@ from faltung.cli.line import line
 from faltung.geometry.conv import KEPT
 from faltung.geometry.errors import FaltungError
 
-ARGUMENTS = {"form": "as"}
 FORMS = ("plain", "packed", "coded")
 SUFFIXES = (".onnx", ".safetensors")
 
