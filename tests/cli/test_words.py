@@ -26,6 +26,7 @@ BASE = {
     "evaluate": ["run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
+    "bits": ["run"],
     "compress": ["run", "other.npz", "--out=small"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],

@@ -118,6 +118,12 @@ def _coded(
     return {coded_file.NAME: np.frombuffer(data, np.uint8)}, {coded_file.NAME: coded_file.FORMAT}
 
 
+def coded_size(tensors: Mapping[str, Array]) -> int:
+    """Bytes of a coded file of these tensors alone."""
+    made, metadata = _coded(tensors, {})
+    return 8 + len(_header(made.items(), metadata, {})) + sum(each.nbytes for each in made.values())
+
+
 def _header(
     tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str], kinds: Mapping[str, str]
 ) -> bytes:

@@ -14,9 +14,10 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from faltung.codegen.storage import Access
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
-from faltung.graph.ops import ConvolveInteger
+from faltung.graph.ops import Attention, ConvolveInteger
 from faltung.graph.value import Node, Value
 from faltung.methods.base.kernel import Kernel
 from faltung.methods.base.step import Operand, Step, Work, relocated, waiting
@@ -28,10 +29,10 @@ from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering
 from faltung.program.places import Place, Places
 
-# From how many loads of each number on it takes less time to widen an array first.
-WIDEN_LOADS = 3
-# Vectors of results that a number meets when it is loaded alone, about.
+# Vectors of results that a number meets when it is loaded alone, about. Instructions for a vector
+# of numbers that are widened beforehand, and for the step that does it.
 SINGLE_VECTORS = 2
+WIDEN_VECTOR, WIDEN_STEP = 4, 1000
 
 
 @dataclass(frozen=True)
@@ -163,29 +164,38 @@ class _Choice:
         return unfit & self.marks.keys()
 
     def _busy(self) -> set[str]:
-        """The marks that are read so often that it takes less time to widen them first: by a step
-        that multiplies two arrays, of which each number is used many times.
+        """The marks that are multiplied so often that it takes less time to widen them first: where
+        a step multiplies two arrays, it converts a number at each load.
         """
-        products = macs(self.made.node) * self.low.batch
-        lanes = self.low.machine.lanes(self.low.dtype)
+        node, low = self.made.node, self.low
+        products = macs(node) * low.batch
+        if not products:
+            return set()
+        lanes = low.machine.lanes(low.dtype)
+        factors = node.inputs[: 3 if isinstance(node.op, Attention) else 2]
+        names = {f"value {v.name}": self._size(v) for v in factors if low.computed(v)}
         found = set[str]()
-        for step in self.made.steps if products else ():
-            read = {}
-            for word, access in accesses_of(step.recipe, self.low.machine).items():
-                argument = step.arguments[word]
-                name = argument.name if isinstance(argument, Operand) else ""
-                if access.reads and (name in self.marks or name in self.made.kept):
-                    read[name] = access
-            if len(read) < 2 or isinstance(step.recipe, Copy):
+        for step in self.made.steps:
+            read = self._multiplied(step)
+            if len(read) < 2:
                 continue
-            for name in read.keys() & self.narrow:
-                value = self.marks[name].value
-                # A number that is read alone meets some vectors.
-                met = SINGLE_VECTORS * lanes if read[name].single else 1
-                loads = products / (self._size(value) * met)
-                if self.low.computed(value) and loads >= WIDEN_LOADS:
+            for name in read.keys() & names.keys() & self.narrow:
+                met = SINGLE_VECTORS * lanes if read[name].single else lanes
+                if products / met > names[name] * WIDEN_VECTOR / lanes + WIDEN_STEP:
                     found.add(name)
         return found
+
+    def _multiplied(self, step: Step) -> dict[str, Access]:
+        """The values and weights that a step reads, if it does more than copy."""
+        read: dict[str, Access] = {}
+        if isinstance(step.recipe, Copy):
+            return read
+        for word, access in accesses_of(step.recipe, self.low.machine).items():
+            argument = step.arguments[word]
+            name = argument.name if isinstance(argument, Operand) else ""
+            if access.reads and (name in self.marks or name in self.made.kept):
+                read[name] = access
+        return read
 
     def _clashing(self, step: Step) -> set[str]:
         """Arrays held in 16 bits that a step cannot access so, or not beside others."""

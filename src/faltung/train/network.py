@@ -24,7 +24,6 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
-from faltung.graph.scales import followed
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
@@ -34,6 +33,7 @@ from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
 from faltung.runtime.buffers import empty
+from faltung.train.levels import as_levels, from_levels
 from faltung.train.metadata import checked
 
 Array = npt.NDArray[Any]
@@ -188,12 +188,6 @@ class Network:
         with self._lock:
             self.state.update(values)
             self.changed()
-
-    def follow_weights(self) -> None:
-        """Compute the scales of weights on grids again, from the weights as they are now."""
-        made = followed(self.state.parameters.values(), self.state.get)
-        if made:
-            self.set_parameters(made)
 
     def changed(self) -> None:
         """Note that the parameters have changed: programs read them again before their next run."""
@@ -358,7 +352,9 @@ class Network:
 
     # Keeping -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str], *, coded: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, coded: bool = False, levels: bool = False
+    ) -> None:
         """Write the network, its parameters and what prediction needs to one safetensors file.
 
         Parameters
@@ -368,6 +364,9 @@ class Network:
         coded : bool
             Whether the file is to have as few bytes as may be. The parameters stay the same, bit
             for bit: it pays where they have few different values, as those of a compressed model.
+        levels : bool
+            Whether weights on grids are written as whole numbers of 8 bits, beside their scales
+            ``weight_scale``, for other programs too; coded files have them so anyway.
 
         Raises
         ------
@@ -396,7 +395,10 @@ class Network:
             "about": json.dumps(self.about(), sort_keys=True),
         }
         coded = truth("coded", coded)
-        save_tensors(check_path("path", path), self.tensors(), about, coded=coded)
+        values = self.tensors()
+        if truth("levels", levels):
+            values |= as_levels(self.training_graph, self.state.all())
+        save_tensors(check_path("path", path), values, about, coded=coded)
 
     def tensors(self) -> dict[str, Array | Words]:
         """All parameters as files hold them: weights of 16 bits in 16 bits."""
@@ -448,6 +450,8 @@ class Network:
         OSError
             The file cannot be read.
         """
+        if dtype is not None:
+            one_of("dtype", dtype, KEPT)
         tensors, metadata = load_tensors(check_path("path", path))
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
@@ -456,7 +460,7 @@ class Network:
         except (ValueError, RecursionError) as error:
             raise FaltungError(f"{path}: not a model, {error}") from None
         made = cls.from_about(about, str(path))
-        made.take(tensors, str(path))
+        made.take(from_levels(made.training_graph, tensors), str(path))
         return made if dtype is None or dtype == made.dtype else made.astype(dtype)
 
     @classmethod
@@ -484,9 +488,11 @@ class Network:
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        half = self.state.halves if self.dtype == "float16" else ()
+        usual, half = self.graph.dtype, self.state.halves
+        # Numbers of 16 bits may be in a file as what they are, or widened.
+        narrow = [n for n in half if n in tensors and tensors[n].dtype == np.float16]
         wanted = {
-            p.name: (p.shape, "float16" if p.name in half else self.graph.dtype)
+            p.name: (p.shape, "float16" if p.name in narrow else usual)
             for p in self.training_graph.parameters
         }
         check_tensors(tensors, wanted, where)

@@ -62,7 +62,8 @@ def export(model: Model, path: Path, dtype: Kept | None = None) -> None:
     """
     model = model if dtype is None else model.astype(dtype)
     if path.suffix.lower() != ".onnx":
-        model.save(path)
+        grids = any(p.follows is not None for p in model.graph.parameters)
+        model.save(path, levels=grids)
         return
     from faltung.formats.onnx_export import export_onnx
 
