@@ -36,11 +36,13 @@ def meant(program: Inference, x: Array) -> Array:
             rounded(made.astype(np.float32), stored) if d.kind == "weight" else made
         )
     known[graph.input.name] = interpreter.given(graph.input, x)
-    places = program.assembly.lowering.places
+    places, halves = program.assembly.lowering.places, program.assembly.halves
+    assert halves is not None
     for node in program.nodes:
         interpreter.compute([node], known, program.batch)
         for value in node.outputs:
-            if places.root(value).name in program.assembly.halves and value.kind == "float":
+            root = places.root(value).name
+            if root in halves.buffers | halves.rounded and value.kind == "float":
                 known[value.name] = rounded(known[value.name], stored).astype(np.float64)
     return known[program.outputs[0].name]
 

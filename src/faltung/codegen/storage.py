@@ -21,6 +21,8 @@ from faltung.codegen.narrow import Narrow, Words
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 
+ROUNDED = "rounded "
+
 # An origin: ("word", n), the n-th word of the block of arguments; ("array", n), an address in the
 # array that the n-th word points to; ("odd", n), one that was computed in other elements; ("local",
 # n), memory of the n-th ``alloca``; ("?", -1), anything else.
@@ -93,7 +95,8 @@ def accesses(text: str, symbol: str) -> dict[int, Access]:
 
 
 def over(text: str, symbol: str, stored: Mapping[int, str], machine: Machine) -> str:
-    """The same module, where the arrays of these words hold "float16" or "bfloat16".
+    """The same module, where the arrays of these words hold "float16" or "bfloat16"; or, with
+    ``ROUNDED`` before it, float32 that is rounded to such numbers when it is stored.
 
     They must fit, by ``accesses``.
     """
@@ -427,8 +430,9 @@ class _Writer:
         if " = getelementptr float, ptr " in line:
             value = _RESULT.match(line)
             assert value is not None
-            kind = self._kind(value[1])
-            return (line.replace("getelementptr float", "getelementptr i16", 1) if kind else line,)
+            if self._kind(value[1]).removeprefix(ROUNDED) == self._kind(value[1]) != "":
+                line = line.replace("getelementptr float", "getelementptr i16", 1)
+            return (line,)
         memory = _memory(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
         return (line,) if memory is None or not kind else self._access(line, memory, kind)
@@ -442,6 +446,8 @@ class _Writer:
 
     def _access(self, line: str, memory: _Memory, kind: str) -> list[str]:
         """The instructions instead of an access."""
+        if kind.startswith(ROUNDED):
+            return self._rounding(line, memory, kind.removeprefix(ROUNDED))
         piece = Piece(self.module, self.count)
         v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
         if memory.stores:
@@ -465,6 +471,23 @@ class _Writer:
                 piece.named(result[1], f"extractelement <1 x float> {loaded}, i64 0")
         return self._taken(piece)
 
+    def _rounding(self, line: str, memory: _Memory, kind: str) -> list[str]:
+        """The same access, of numbers that are rounded before they are stored."""
+        if not memory.stores:
+            return [line]
+        piece = Piece(self.module, self.count)
+        v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
+        vector = memory.vector
+        if not memory.lanes:
+            one = piece.value(f"insertelement <1 x float> poison, float {vector}, i64 0")
+            made = piece.value(f"extractelement <1 x float> {v.rounded(one)}, i64 0")
+        else:
+            made = v.rounded(vector)
+        before = f"float> {vector}, " if memory.lanes else f"float {vector}, "
+        after = before.replace(vector, made)
+        piece.emit(line.strip().replace(before, after, 1))
+        return self._taken(piece)
+
     def _spread(self, lines: list[str]) -> list[str] | None:
         """One element in every lane: a load and two instructions, which follow each other."""
         if len(lines) < 3 or " = load float, ptr " not in lines[0]:
@@ -480,7 +503,7 @@ class _Writer:
         if inserted[3] != result[1] or spread[3] != inserted[1]:
             return None
         kind = self._kind(memory.address)
-        if not kind:
+        if not kind or kind.startswith(ROUNDED):
             return None
         piece = Piece(self.module, self.count)
         v = _Lanes(piece, self.machine, "float32", kind, int(spread[2]))

@@ -4,7 +4,7 @@ There is a barrier between two nodes only if one of them writes what the other r
 branches of an Inception module have none between them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -24,7 +24,8 @@ from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
-from faltung.program.stored import Halves, lower_stored
+from faltung.program.stored import Halves
+from faltung.program.stored import lowered as lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
@@ -93,11 +94,11 @@ class Assembly:
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self.halves: Collection[str] = () if halves is None else halves.buffers
         if halves is None:
             every = [lower(lowering, node) for node in nodes]
         else:
-            every = [lower_stored(lowering, halves, node) for node in nodes]
+            every, halves = lower_stored(lowering, halves, nodes)
+        self.halves = halves
         if weights is not None and bands:
             seen = {*(fixed or ()), *(value.name for value in kept)}
             every = chained(lowering, nodes, every, seen)
@@ -218,7 +219,7 @@ class Assembly:
     def _bytes(self, value: Value) -> int:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
-        if value.name in self.halves:
+        if self.halves is not None and value.name in self.halves.buffers:
             return size * batch * 2
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 

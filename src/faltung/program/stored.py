@@ -14,7 +14,7 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from faltung.codegen.storage import Access
+from faltung.codegen.storage import ROUNDED, Access
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
 from faltung.graph.ops import Attention
@@ -38,26 +38,55 @@ WIDEN_VECTOR, WIDEN_STEP = 4, 1000
 @dataclass(frozen=True)
 class Halves:
     """What is kept in 16 bits. kind: "float16" or "bfloat16". buffers: names of values and
-    parameters. weights: of values that hold numbers of 16 bits in float32.
+    parameters. weights: of values that hold numbers of 16 bits in float32. rounded: values that are
+    rounded to such numbers, and kept in float32.
     """
 
     kind: str
     buffers: frozenset[str]
     weights: frozenset[str]
+    rounded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class _Marked:
-    """A value of the node being lowered: where it really is, and whether in 16 bits."""
+    """A value of the node being lowered: where it really is, and whether in 16 bits; ``rounds``:
+    whether the node makes it, and rounds it.
+    """
 
     value: Value
     name: str
     place: Place
     narrow: bool
+    rounds: bool
 
 
-def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
-    """The steps of a node over values of which some are kept in 16 bits; None for a view."""
+def lowered(
+    low: Lowering, halves: Halves, nodes: Sequence[Node]
+) -> tuple[list[Lowered | None], Halves]:
+    """The steps of all nodes, and what is kept in 16 bits in the end: not a value of which all
+    that read it would make a float32 version.
+    """
+    made = [_lower(low, halves, node) for node in nodes]
+    there = set(halves.buffers & low.places.made)
+    for node, (one, wide) in zip(nodes, made, strict=True):
+        if one is not None:
+            read = [v for v in node.inputs if v.name not in wide]
+            there -= {low.places.root(value).name for value in read}
+    read_at_all = {low.places.root(value).name for node in nodes for value in node.inputs}
+    rounded = frozenset(there & read_at_all)
+    final = replace(halves, buffers=halves.buffers - rounded, rounded=rounded)
+    found: list[Lowered | None] = []
+    for node, (one, _) in zip(nodes, made, strict=True):
+        roots = {low.places.root(value).name for value in (*node.inputs, *node.outputs)}
+        found.append(_lower(low, final, node)[0] if roots & rounded else one)
+    return found, final
+
+
+def _lower(low: Lowering, halves: Halves, node: Node) -> tuple[Lowered | None, set[str]]:
+    """The steps of a node over values of which some are kept in 16 bits, None for a view; and the
+    names of values that have float32 versions.
+    """
     wide: set[str] = set()
     while True:
         marks = _marks(low, halves, node)
@@ -66,10 +95,10 @@ def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
         ):
             made = lower(low, node)
         if made is None:
-            return None
+            return None, set()
         choice = _Choice(low, halves, made, marks, wide)
         if not choice.wide:
-            return choice.finished()
+            return choice.finished(), {marks[name].value.name for name in wide}
         wide |= choice.wide
 
 
@@ -77,10 +106,11 @@ def _marks(low: Lowering, halves: Halves, node: Node) -> dict[str, _Marked]:
     """The values of a node by the names that their buffers have while it is lowered."""
     found: dict[str, _Marked] = {}
     for value in (*node.inputs, *node.outputs):
-        place = low.places.place(value)
+        place, number = low.places.place(value), value.kind == "float"
         name = f"value {value.name}"
-        narrow = place.buffer in halves.buffers and value.kind == "float"
-        found[name] = _Marked(value, name, place, narrow)
+        narrow = place.buffer in halves.buffers and number
+        rounds = place.buffer in halves.rounded and number and value in node.outputs
+        found[name] = _Marked(value, name, place, narrow, rounds)
     return found
 
 
@@ -105,6 +135,7 @@ class _Choice:
         self.low, self.halves, self.made, self.marks = low, halves, made, marks
         self.widened = frozenset(wide)
         self.narrow = {m.name for m in marks.values() if m.narrow and m.name not in wide}
+        self.rounded = {m.name for m in marks.values() if m.rounds and m.name not in wide}
         self.kept = self._copied(made)
         self.wide = self._unfit() | self._busy()
 
@@ -143,7 +174,7 @@ class _Choice:
         written = set[str]().union(*(w for _, w in uses))
         read = set[str]().union(*(r for r, _ in uses))
         # What a node reads of what it has written are sums in the making.
-        unfit = {name for name in self.narrow if name in read and name in written}
+        unfit = (self.narrow | self.rounded) & read & written
         changed = True
         while changed:
             changed = False
@@ -191,21 +222,31 @@ class _Choice:
     def _clashing(self, step: Step) -> set[str]:
         """Arrays held in 16 bits that a step cannot access so, or not beside others."""
         found = set[str]()
-        for word, access in accesses_of(step.recipe, self.low.machine).items():
-            name = self._held(step, word)
-            if name is None:
+        used = accesses_of(step.recipe, self.low.machine)
+        for word, access in used.items():
+            name, kind = self._name(step, word), self._kind(step, word, access)
+            if not kind:
                 continue
-            alike = all(self._held(step, other) is not None for other in access.with_)
+            beside = {other: used[other] for other in access.with_}
+            if name in self.rounded:
+                # Others in the same instructions must neither be rounded nor be narrow.
+                alike = not any(o.writes or self._kind(step, n, o) for n, o in beside.items())
+            else:
+                alike = all(self._kind(step, n, o) == kind for n, o in beside.items())
             if not access.fits or (access.reads and access.writes) or not alike:
                 found.add(name)
         return found
 
-    def _held(self, step: Step, word: int) -> str | None:
-        """The name of an array that is held in 16 bits."""
+    def _name(self, step: Step, word: int) -> str:
         argument = step.arguments[word]
-        if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
-            return argument.name
-        return None
+        return argument.name if isinstance(argument, Operand) else ""
+
+    def _kind(self, step: Step, word: int, access: Access) -> str:
+        """How a step reads or writes an array; "": as float32."""
+        name = self._name(step, word)
+        if name in self.narrow or name in self.kept:
+            return self.halves.kind
+        return ROUNDED + self.halves.kind if name in self.rounded and access.writes else ""
 
     # Steps ----------------------------------------------------------------------------------------
 
@@ -261,14 +302,12 @@ class _Choice:
 
     def _narrowed(self, step: Step) -> Step:
         """The same step over arrays in 16 bits."""
-        words = {}
+        used = accesses_of(step.recipe, self.low.machine)
+        words = {word: self._kind(step, word, access) for word, access in used.items()}
+        words = {word: kind for word, kind in words.items() if kind}
         arguments = list(step.arguments)
-        for word, access in accesses_of(step.recipe, self.low.machine).items():
-            name = self._held(step, word)
-            if name is not None and (access.reads or access.writes):
-                words[word] = self.halves.kind
         for word, argument in enumerate(arguments):
-            if isinstance(argument, Operand) and self._held(step, word) is not None:
+            if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
                 arguments[word] = replace(argument, offset=argument.offset // 2)
         if not words:
             return replace(step, arguments=tuple(arguments))
@@ -297,9 +336,10 @@ class _Choice:
             title="round result" if out else "widen",
         )
         made = []
+        kind = self.halves.kind if mark.narrow else ROUNDED + self.halves.kind
         for step in work.steps:
             words = {
-                word: self.halves.kind
+                word: kind
                 for word in accesses_of(step.recipe, low.machine)
                 if isinstance(step.arguments[word], Operand)
                 and step.arguments[word].name.startswith("narrow ")  # type: ignore[union-attr]
