@@ -11,6 +11,7 @@ from benchmarks import (
     denormals,
     onnx_files,
     pytorch,
+    quantised,
     where,
 )
 from benchmarks.run import main
@@ -24,6 +25,7 @@ OTHERS = {
     "elementary": cycles.main,
     "onnx": onnx_files.main,
     "pytorch": pytorch.main,
+    "quantised": quantised.main,
     "where": where.main,
 }
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from faltung.codegen.ir import Module, Piece
 from faltung.codegen.narrow import Narrow, Words
 from faltung.codegen.vectors import Vectors
+from faltung.codegen.whole import EXTEND, Bytes, Whole
 from faltung.machine.table import Machine
 
 ROUNDED = "rounded "
@@ -388,6 +389,38 @@ class _LaneWords(Words):
         return self.count
 
 
+@dataclass(frozen=True)
+class _WholeLanes(Whole):
+    """``Whole`` vectors of any number of lanes."""
+
+    count: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.count
+
+    @property
+    def _raw(self) -> Vectors:
+        return _LaneBytes(self.function, self.machine, self.dtype, self.count)
+
+
+@dataclass(frozen=True)
+class _LaneBytes(Bytes):
+    count: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.count
+
+
+_ELEMENTS = {"float16": "i16", "bfloat16": "i16", "uint8": "i8", "int8": "i8"}
+
+
+def _lanes(piece: Piece, machine: Machine, kind: str, count: int) -> Narrow:
+    made = _WholeLanes if kind in EXTEND else _Lanes
+    return made(piece, machine, "float32", kind, count)
+
+
 class _Writer:
     """Writes a function again. ``blocks``: what the blocks are called at their ends, where the code
     of an access has branches.
@@ -430,9 +463,8 @@ class _Writer:
         if " = getelementptr float, ptr " in line:
             value = _RESULT.match(line)
             assert value is not None
-            if self._kind(value[1]).removeprefix(ROUNDED) == self._kind(value[1]) != "":
-                line = line.replace("getelementptr float", "getelementptr i16", 1)
-            return (line,)
+            element = _ELEMENTS.get(self._kind(value[1]), "float")
+            return (line.replace("getelementptr float", f"getelementptr {element}", 1),)
         memory = _memory(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
         return (line,) if memory is None or not kind else self._access(line, memory, kind)
@@ -449,7 +481,7 @@ class _Writer:
         if kind.startswith(ROUNDED):
             return self._rounding(line, memory, kind.removeprefix(ROUNDED))
         piece = Piece(self.module, self.count)
-        v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
+        v = _lanes(piece, self.machine, kind, memory.lanes or 1)
         if memory.stores:
             vector = memory.vector
             if not memory.lanes:
@@ -506,7 +538,7 @@ class _Writer:
         if not kind or kind.startswith(ROUNDED):
             return None
         piece = Piece(self.module, self.count)
-        v = _Lanes(piece, self.machine, "float32", kind, int(spread[2]))
+        v = _lanes(piece, self.machine, kind, int(spread[2]))
         every = v.broadcast(memory.address)
         piece.named(spread[1], f"bitcast {v.type} {every} to {v.type}")
         piece.named(inserted[1], f"bitcast {v.type} {every} to {v.type}")

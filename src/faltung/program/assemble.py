@@ -24,7 +24,7 @@ from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
-from faltung.program.stored import Halves
+from faltung.program.stored import Halves, item
 from faltung.program.stored import lowered as lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
@@ -98,7 +98,7 @@ class Assembly:
             every = [lower(lowering, node) for node in nodes]
         else:
             every, halves = lower_stored(lowering, halves, nodes)
-        self.halves = halves
+        self.halves: Mapping[str, str] = {} if halves is None else halves.kinds
         if weights is not None and bands:
             seen = {*(fixed or ()), *(value.name for value in kept)}
             every = chained(lowering, nodes, every, seen)
@@ -201,7 +201,7 @@ class Assembly:
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
-        numbers = raw.view(_dtype(root, self.lowering.dtype))
+        numbers = raw.view(self._held(root))
         if not root.batched:
             return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
         if not value.batched:  # the first position of a map
@@ -214,13 +214,18 @@ class Assembly:
         matrix = as_strided(rows, (samples * value.positions, value.channels), steps)
         return _spread(matrix, (samples, *value.space))
 
+    def _held(self, root: Value) -> str:
+        """The dtype of the numbers in a buffer."""
+        kind = self.halves.get(root.name, "")
+        return kind if kind in ("uint8", "int8") else _dtype(root, self.lowering.dtype)
+
     # Memory --------------------------------------------------------------------------------------
 
     def _bytes(self, value: Value) -> int:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
-        if self.halves is not None and value.name in self.halves.buffers:
-            return size * batch * 2
+        if value.name in self.halves:
+            return size * batch * item(self.halves[value.name])
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 
     def _feed(self, feeds: Sequence[Value]) -> None:

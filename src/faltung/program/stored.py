@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.codegen.storage import ROUNDED, Access
+from faltung.geometry.conv import NARROW
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
-from faltung.graph.ops import Attention
+from faltung.graph.ops import Attention, ConvolveInteger
 from faltung.graph.value import Node, Value
 from faltung.methods.base.kernel import Kernel
 from faltung.methods.base.step import Operand, Step, Work, relocated, waiting
@@ -37,56 +38,64 @@ WIDEN_VECTOR, WIDEN_STEP = 4, 1000
 
 @dataclass(frozen=True)
 class Halves:
-    """What is kept in 16 bits. kind: "float16" or "bfloat16". buffers: names of values and
-    parameters. weights: of values that hold numbers of 16 bits in float32. rounded: values that are
-    rounded to such numbers, and kept in float32.
+    """What is kept in fewer bits. kind: "float16" or "bfloat16", of packed weights, or "". kinds:
+    of values and parameters, by name: these, or after ``ROUNDED`` where their numbers are kept in
+    float32, or "uint8", "int8" for levels. weights: of values that hold numbers of 16 bits in
+    float32.
     """
 
     kind: str
-    buffers: frozenset[str]
+    kinds: Mapping[str, str]
     weights: frozenset[str]
-    rounded: frozenset[str] = frozenset()
+
+
+# Bytes of a number.
+ITEMS = {"float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1}
+
+
+def item(kind: str) -> int:
+    """Bytes of a number; those of other kinds are in float32."""
+    return ITEMS.get(kind, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class _Marked:
-    """A value of the node being lowered: where it really is, and whether in 16 bits; ``rounds``:
-    whether the node makes it, and rounds it.
-    """
+    """A value of the node being lowered: where it really is, and its kind if it is narrow."""
 
     value: Value
     name: str
     place: Place
-    narrow: bool
-    rounds: bool
+    narrow: str
 
 
 def lowered(
     low: Lowering, halves: Halves, nodes: Sequence[Node]
 ) -> tuple[list[Lowered | None], Halves]:
-    """The steps of all nodes, and what is kept in 16 bits in the end: not a value of which all
-    that read it would make a float32 version.
+    """The steps of all nodes, and what is kept in fewer bits in the end: not a value in 16 bits of
+    which all that read it would make a float32 version.
     """
     made = [_lower(low, halves, node) for node in nodes]
-    there = set(halves.buffers & low.places.made)
+    there = {name for name, kind in halves.kinds.items() if kind in NARROW} & low.places.made
     for node, (one, wide) in zip(nodes, made, strict=True):
         if one is not None:
             read = [v for v in node.inputs if v.name not in wide]
             there -= {low.places.root(value).name for value in read}
     read_at_all = {low.places.root(value).name for node in nodes for value in node.inputs}
-    rounded = frozenset(there & read_at_all)
-    final = replace(halves, buffers=halves.buffers - rounded, rounded=rounded)
+    there &= read_at_all
+    final = replace(halves, kinds={**halves.kinds, **dict.fromkeys(there, ROUNDED + halves.kind)})
     found: list[Lowered | None] = []
     for node, (one, _) in zip(nodes, made, strict=True):
         roots = {low.places.root(value).name for value in (*node.inputs, *node.outputs)}
-        found.append(_lower(low, final, node)[0] if roots & rounded else one)
+        found.append(_lower(low, final, node)[0] if roots & there else one)
     return found, final
 
 
 def _lower(low: Lowering, halves: Halves, node: Node) -> tuple[Lowered | None, set[str]]:
-    """The steps of a node over values of which some are kept in 16 bits, None for a view; and the
-    names of values that have float32 versions.
+    """The steps of a node over values of which some are kept in fewer bits, None for a view; and
+    the names of values that have float32 versions.
     """
+    if isinstance(node.op, ConvolveInteger):  # which knows
+        return lower(low, node), set()
     wide: set[str] = set()
     while True:
         marks = _marks(low, halves, node)
@@ -108,9 +117,10 @@ def _marks(low: Lowering, halves: Halves, node: Node) -> dict[str, _Marked]:
     for value in (*node.inputs, *node.outputs):
         place, number = low.places.place(value), value.kind == "float"
         name = f"value {value.name}"
-        narrow = place.buffer in halves.buffers and number
-        rounds = place.buffer in halves.rounded and number and value in node.outputs
-        found[name] = _Marked(value, name, place, narrow, rounds)
+        narrow = halves.kinds.get(place.buffer, "") if number else ""
+        if narrow.startswith(ROUNDED) and value not in node.outputs:
+            narrow = ""  # it is read as any other
+        found[name] = _Marked(value, name, place, narrow)
     return found
 
 
@@ -134,13 +144,16 @@ class _Choice:
     ) -> None:
         self.low, self.halves, self.made, self.marks = low, halves, made, marks
         self.widened = frozenset(wide)
-        self.narrow = {m.name for m in marks.values() if m.narrow and m.name not in wide}
-        self.rounded = {m.name for m in marks.values() if m.rounds and m.name not in wide}
+        held = {m.name: m.narrow for m in marks.values() if m.narrow and m.name not in wide}
+        self.rounded = {name for name, kind in held.items() if kind.startswith(ROUNDED)}
+        self.narrow = held.keys() - self.rounded
         self.kept = self._copied(made)
         self.wide = self._unfit() | self._busy()
 
     def _copied(self, made: Lowered) -> set[str]:
         """The packed arrays that only copies fill, with numbers of 16 bits."""
+        if not self.halves.kind:
+            return set()
         found, other = set[str](), set[str]()
         for step in (*made.prepare, *made.steps):
             read, written = self._used(step)
@@ -244,9 +257,13 @@ class _Choice:
     def _kind(self, step: Step, word: int, access: Access) -> str:
         """How a step reads or writes an array; "": as float32."""
         name = self._name(step, word)
-        if name in self.narrow or name in self.kept:
-            return self.halves.kind
-        return ROUNDED + self.halves.kind if name in self.rounded and access.writes else ""
+        return "" if name in self.rounded and not access.writes else self._held(name)
+
+    def _held(self, name: str) -> str:
+        """How an array is held; "": as float32."""
+        if name in self.narrow or name in self.rounded:
+            return self.marks[name].narrow
+        return self.halves.kind if name in self.kept else ""
 
     # Steps ----------------------------------------------------------------------------------------
 
@@ -289,12 +306,12 @@ class _Choice:
         }
         found = {name: Operand(name) for name in (*every, *self.made.kept, *self.made.scratch)}
         for name, mark in self.marks.items():
-            place, item = mark.place, 2 if mark.narrow else 4
+            place, size = mark.place, item(mark.narrow)
             if name in self.widened:
                 found[name] = Operand(f"{self.low.number()} wide {name}")
             else:
-                found[name] = Operand(place.buffer, place.channel * item)
-            found[f"narrow {name}"] = Operand(place.buffer, place.channel * item)
+                found[name] = Operand(place.buffer, place.channel * size)
+            found[f"narrow {name}"] = Operand(place.buffer, place.channel * size)
         return found
 
     def _size(self, value: Value) -> int:
@@ -307,8 +324,10 @@ class _Choice:
         words = {word: kind for word, kind in words.items() if kind}
         arguments = list(step.arguments)
         for word, argument in enumerate(arguments):
-            if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
-                arguments[word] = replace(argument, offset=argument.offset // 2)
+            kind = self._held(argument.name) if isinstance(argument, Operand) else ""
+            if isinstance(argument, Operand) and kind:
+                offset = argument.offset // self.low.itemsize * item(kind)
+                arguments[word] = replace(argument, offset=offset)
         if not words:
             return replace(step, arguments=tuple(arguments))
         assert isinstance(step.recipe, Kernel)
@@ -336,10 +355,9 @@ class _Choice:
             title="round result" if out else "widen",
         )
         made = []
-        kind = self.halves.kind if mark.narrow else ROUNDED + self.halves.kind
         for step in work.steps:
             words = {
-                word: kind
+                word: mark.narrow
                 for word in accesses_of(step.recipe, low.machine)
                 if isinstance(step.arguments[word], Operand)
                 and step.arguments[word].name.startswith("narrow ")  # type: ignore[union-attr]
@@ -362,15 +380,16 @@ def halves_of(
     places: Places,
     kept: Iterable[Value],
     weights: Weights,
+    levels: Mapping[str, str],
 ) -> Halves | None:
     """What a program keeps in 16 bits: what its nodes make, except for results, and the parameters
-    that are kept so anyway. None: nothing.
+    that are kept so anyway; or in 8: ``levels``. None: nothing.
     """
     if not kind:
-        return None
+        return Halves("", levels, frozenset()) if levels else None
     results = {places.root(value).name for value in kept}
     made = {places.root(v).name for node in nodes for v in node.outputs if v.kind == "float"}
     # A result, or an input that something is joined with, stays as it is, and what lies in it.
     made = {name for name in made & places.made if name not in results}
     exact = {name for name, d in weights.derived.items() if d.kind == "weight"}
-    return Halves(kind, frozenset(made | weights.numbers.halves), frozenset(exact))
+    return Halves(kind, dict.fromkeys(made | set(weights.numbers.halves), kind), frozenset(exact))
