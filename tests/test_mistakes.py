@@ -137,6 +137,7 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "PixelShuffle": (2,),
     "PixelUnshuffle": (2,),
     "Position": (2,),
+    "Quantise": (0.5,),
     "RNN": (3,),
     "Read": (nn.ReLU(), "input"),
     "Residual": (nn.ReLU(),),
