@@ -7,7 +7,6 @@ from faltung.cli.line import line
 from faltung.geometry.conv import KEPT
 from faltung.geometry.errors import FaltungError
 
-ARGUMENTS = {"form": "as"}
 FORMS = ("plain", "packed", "coded")
 SUFFIXES = (".onnx", ".safetensors")
 
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
     form = arguments.form
     if form != "plain" and path.suffix.lower() == ".onnx":
-        raise FaltungError(f"form={form!r}: is for model.safetensors, not for ONNX")
+        raise FaltungError(f"--as={form}: is for model.safetensors, not for ONNX")
     model, _ = load_model(arguments.run_folder)
     if form != "plain":
         from faltung.compress.settled import settled
