@@ -53,7 +53,7 @@ def test_the_same_numbers_in_other_forms(
     found, x = Model.load(path), open_source(data).read(range(9))
     np.testing.assert_array_equal(found.predict(x), model.predict(x))
     assert main(["export", str(run), str(tmp_path / "m.onnx"), "--as", form]) == 2
-    assert f"--as={form}: is for model.safetensors, not for ONNX" in capsys.readouterr().err
+    assert f"--as {form}: is for model.safetensors, not for ONNX" in capsys.readouterr().err
 
 
 def test_nothing_is_written_over(trained: Trained, tmp_path: Path, capsys: Captured) -> None:

@@ -1,10 +1,12 @@
 """`faltung nets` and `faltung summary`: pages that fit, JSON that holds everything, refusals."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from faltung import nets
+from faltung import Model, nets, nn
 from faltung.cli.main import main
 from faltung.cli.options import options, shape
 from faltung.graph.summary import summary

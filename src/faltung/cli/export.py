@@ -36,8 +36,8 @@ Both have the same numbers as plain, bit for bit.
         "--as",
         dest="form",
         choices=FORMS,
-        default="plain",
-        help="how a safetensors file has the numbers (default: plain)",
+        help="how a safetensors file has the numbers (default: packed if weights are on grids, "
+        "else plain)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
@@ -52,13 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
     form = arguments.form
-    if form != "plain" and path.suffix.lower() == ".onnx":
-        raise FaltungError(f"--as={form}: is for model.safetensors, not for ONNX")
+    if form in ("packed", "coded") and path.suffix.lower() == ".onnx":
+        raise FaltungError(f"--as {form}: is for model.safetensors, not for ONNX")
     model, _ = load_model(arguments.run_folder)
-    if form != "plain":
-        from faltung.compress.settled import settled
-
-        model = settled(model)
+    if form is None:
+        form = "packed" if any(p.follows for p in model.graph.parameters) else "plain"
     export(model, path, arguments.dtype, coded=form == "coded", packed=form == "packed")
     print(f"{line(path)}: {path.stat().st_size:,} bytes")
     return 0

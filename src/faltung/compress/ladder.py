@@ -26,7 +26,6 @@ from faltung.compress.bits import check_labels, label_bits
 from faltung.compress.means import MEANS, Task
 from faltung.compress.prequential import prequential
 from faltung.compress.quality import quality
-from faltung.compress.settled import settled
 from faltung.data.source import Source
 from faltung.data.standard import learned
 from faltung.geometry.errors import FaltungError
@@ -269,7 +268,7 @@ class _Maker:
             )
             yield self._measured(self._named("pruned", model), model)
         if MEANS["quantise"].here:
-            made = settled(MEANS["quantise"].apply()(model, task, 8.0).model)
+            made = MEANS["quantise"].apply()(model, task, 8.0).model
             yield self._measured(self._named("quantised", made), made, form="packed")
         made = MEANS["palettes"].apply()(model, task, BITS).model
         yield self._measured(self._named("coded", made), made, form="coded")
