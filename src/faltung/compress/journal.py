@@ -16,6 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from faltung.compress.quality import Z
 from faltung.formats.files import make_folder, read_checked, shown, sweep, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -86,6 +87,11 @@ class Entry:
     def loss(self) -> float:
         """The mean loss on the samples that choose."""
         return self.choose.loss
+
+    @property
+    def error(self) -> float:
+        """The standard error of the quality on the samples that choose, in points."""
+        return 100 * (self.choose.high - self.choose.low) / (2 * Z)
 
     @property
     def speed(self) -> float:
