@@ -10,7 +10,9 @@ from benchmarks import (
     cycles,
     denormals,
     onnx_files,
+    pruned,
     pytorch,
+    quantised,
     where,
 )
 from benchmarks.run import main
@@ -23,7 +25,9 @@ OTHERS = {
     "denormals": denormals.main,
     "elementary": cycles.main,
     "onnx": onnx_files.main,
+    "pruned": pruned.main,
     "pytorch": pytorch.main,
+    "quantised": quantised.main,
     "where": where.main,
 }
 

@@ -98,6 +98,7 @@ FUNCTIONS: dict[str, Call] = {
     "Model.predict": Call(lambda x, softmax=None: model().predict(x, softmax=softmax), (SAMPLES,)),
     "Model.evaluate": Call(lambda x, y: model().evaluate(x, y), (SAMPLES, Y)),
     "Model.set_parameters": Call(lambda values: model().set_parameters(values), ({},)),
+    "Model.astype": Call(lambda dtype: model().astype(dtype), ("float16",)),
     "Model.save": Call(lambda path: model().save(path), ("x.safetensors",)),
     "Model.load": Call(Model.load, ("x.safetensors",)),
     "nets.get": Call(nets.get, ("lenet5",)),

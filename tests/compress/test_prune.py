@@ -63,7 +63,7 @@ def test_as_much_goes_as_was_asked_for(trained: Model, by: Any) -> None:
 
 def test_the_ledger_counts_what_the_smaller_network_costs() -> None:
     """Of networks with groups, depthwise layers, gates, branches and transposes."""
-    for name in ("shufflenetv2", "mobilenetv3small", "googlenet", "unet", "densenet121"):
+    for name in ("shufflenetv2", "mobilenetv3small", "unet"):
         net = nets.get(name, classes=3, input_shape=(1, 16, 16), width=0.25)
         found = dependencies(net, (1, 16, 16))
         graph = nn.build(net, (1, 16, 16))
@@ -81,6 +81,18 @@ def test_the_ledger_counts_what_the_smaller_network_costs() -> None:
         assert saved[0] == pytest.approx(want)
         want = 4 * sum(p.size for p in graph.parameters)
         assert saved[1] == pytest.approx(want - 4 * sum(p.size for p in alone.parameters))
+
+
+def test_a_multiple_of_the_vector_stays(trained: Model) -> None:
+    """Of layers that are wide enough; of others any number."""
+    model = Model(block(40), (1, 8, 8), seed=1)
+    x, y = runs.shapes(32)
+    for multiple, part in ((None, 0.3), (None, 0.6), (4, 0.5), (3, 0.5)):
+        made = prune(model, x, y, part=part, multiple=multiple).model
+        inside = len(made.parameters["residual1.sequential1.conv1.bias"])
+        assert inside < 40 and inside % (multiple or 8) == 0
+    made = prune(model, x, y, part=0.4, by="bytes").model
+    assert len(made.parameters["residual1.sequential1.conv1.bias"]) % 8
 
 
 def test_importance_is_the_slope_of_the_loss() -> None:

@@ -7,6 +7,7 @@ machine. Memory is touched for the lanes asked for and no others.
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import frexp
 
 import numpy as np
@@ -16,8 +17,11 @@ from faltung.codegen.vectors import Vectors
 from faltung.geometry.levels import Grid
 
 # Adding it to a float32 below 2**22 in size rounds that to a whole number, in the lowest bits.
+# The lowest byte of its bits is zero.
 MAGIC = 1.5 * 2.0**23
-MAGIC_BITS = 0x4B400000
+# Digits of a short scale; the largest exponent of one whose inverse, and what that lacks, are not
+# denormal.
+SHORT_DIGITS, MOST_EXPONENT = 12, 90
 
 
 def exact(v: Vectors) -> Vectors:
@@ -25,12 +29,21 @@ def exact(v: Vectors) -> Vectors:
     return Vectors(v.function, replace(v.machine, fma=False), "float32")
 
 
+def bounds(grid: Grid) -> tuple[float, float]:
+    """The numbers of the lowest and of the highest level."""
+    scale = float(grid.scale)  # type: ignore[arg-type]
+    return (grid.low - grid.zero) * scale, (grid.high - grid.zero) * scale
+
+
 @dataclass(frozen=True)
 class Levels:
-    """Memory of levels on a grid whose scale is a number. ``v``: vectors of float32, ``exact``."""
+    """Memory of levels on a grid whose scale is a number. ``v``: vectors of float32, ``exact``;
+    ``fused``: those that multiply and add at once, if there are.
+    """
 
     v: Vectors
     grid: Grid
+    fused: Vectors | None = None
 
     @property
     def _scale(self) -> float:
@@ -56,25 +69,42 @@ class Levels:
         return number if self._scale == 1.0 else v.mul(number, v.constant(self._scale))
 
     def levels(self, number: str) -> str:
-        """The nearest levels, a vector of int32; the lowest one for what is no number."""
-        v, grid = self.v, self.grid
+        """The nearest levels, in the low bytes of a vector of int32; the lowest one for what is no
+        number.
+        """
+        v = self.v
         # Bounds before the division: with them nothing overflows, and rounding is monotonous.
-        low, high = ((at - grid.zero) * self._scale for at in (grid.low, grid.high))
-        bounded = v.min(v.max(v.constant(low), number), v.constant(high))
-        bounded = v.add(self._quotient(bounded), v.constant(MAGIC))
-        bits = v.bits(bounded)
-        return v.function.value(f"sub {v.integers} {bits}, {v.splat(MAGIC_BITS - grid.zero)}")
+        low, high = map(v.constant, bounds(self.grid))
+        bits = v.bits(self._whole(v.min(v.max(low, number), high)))
+        if not self.grid.zero:
+            return bits
+        return v.function.value(f"add {v.integers} {bits}, {v.splat(self.grid.zero)}")
 
-    def _quotient(self, number: str) -> str:
-        """By the scale; a product where that has the same bits."""
-        inverse = 1.0 / self._scale
-        power = frexp(self._scale)[0] == 0.5 and np.isfinite(np.float32(inverse))
-        if power and abs(inverse) >= np.finfo(np.float32).tiny:
-            return self.v.mul(number, self.v.constant(inverse))
-        return self.v.div(number, self.v.constant(self._scale))
+    def _whole(self, x: str) -> str:
+        """The quotient by the scale, rounded as a float32, plus ``MAGIC``: so rounded once more, to
+        a whole number.
+
+        Where the scale is a power of two its inverse is exact. Where it has few digits, the inverse
+        in two parts gives the rounded quotient: what it lacks, 2**-48, is less than the distance of
+        any quotient from the middle of two float32.
+        """
+        v, scale = self.v, self._scale
+        mantissa, exponent = frexp(scale)
+        magic, inverse = v.constant(MAGIC), 1.0 / scale
+        usual = -MOST_EXPONENT < exponent < MOST_EXPONENT
+        if usual and mantissa == 0.5:
+            if self.fused is not None:
+                return self.fused.multiply_add(x, v.constant(inverse), magic)
+            return v.add(v.mul(x, v.constant(inverse)), magic)
+        if usual and self.fused is not None and mantissa * 2.0**SHORT_DIGITS % 1 == 0:
+            high = float(np.float32(inverse))
+            low = float(1 / Fraction(scale) - Fraction(high))
+            rest = v.mul(x, v.constant(low))
+            return v.add(self.fused.multiply_add(x, v.constant(high), rest), magic)
+        return v.add(v.div(x, v.constant(scale)), magic)
 
     def write(self, levels: list[str], address: str, count: int) -> None:
-        """Several vectors of int32, one after the other, of which ``count`` lanes are stored."""
+        """Store ``count`` lanes of several vectors of ``levels``, one after the other."""
         f, joined, lanes = self.v.function, levels[0], self.v.lanes
         for more in levels[1:]:
             joined = _joined(self.v, joined, more, lanes)

@@ -4,7 +4,7 @@ axes that lose slices.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
@@ -88,15 +88,12 @@ class Ledger:
 
     def saved(self, group: Group) -> float:
         """What goes with a group if all others stay."""
-        touched = self._touched(group)
+        touched = {number for axis in group.slices for number in self._of.get(axis, ())}
         return sum(
             item.whole
             * (1 - prod(1 - len(group.slices.get(a, ())) / self._sizes[a] for a in item.axes))
-            for item in (self.items[number] for number in touched)
+            for item in (self.items[number] for number in sorted(touched))
         )
-
-    def _touched(self, group: Group) -> set[int]:
-        return {number for axis in group.slices for number in self._of.get(axis, ())}
 
     def _now(self, numbers: Iterable[int]) -> float:
         return sum(
@@ -104,19 +101,22 @@ class Ledger:
             for n in sorted(numbers)
         )
 
-    def remove(self, group: Group) -> bool:
-        """Whether a group can go, and if so, without it."""
-        parts = self._in_parts.get(group.label, {})
-        if any(self._kept[a] - len(i) < self._least[a] for a, i in group.slices.items()):
+    def remove(self, *groups: Group) -> bool:
+        """Whether some groups can go, all of them, and if so, without them."""
+        axes: Counter[Axis] = Counter()
+        parts: Counter[str] = Counter()
+        for group in groups:
+            axes.update({axis: len(indices) for axis, indices in group.slices.items()})
+            parts.update(self._in_parts.get(group.label, {}))
+        if any(self._kept[axis] - count < self._least[axis] for axis, count in axes.items()):
             return False
         if any(self._parts[name][0] <= count for name, count in parts.items()):
             return False
-        touched = self._touched(group)
+        touched = {number for axis in axes for number in self._of.get(axis, ())}
         before = self._now(touched)
-        for axis, indices in group.slices.items():
-            self._kept[axis] -= len(indices)
+        self._kept.update({axis: self._kept[axis] - count for axis, count in axes.items()})
         for name, count in parts.items():
             self._parts[name][0] -= count
         self.total += self._now(touched) - before
-        self.gone.append(group)
+        self.gone += groups
         return True

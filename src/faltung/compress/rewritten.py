@@ -51,7 +51,8 @@ def _conv(layer: Any, nodes: Sequence[Node], kept: Kept) -> Layer:
     groups = spec.groups
     if groups > 1 and whole_groups(node):
         groups = kept.count(node.inputs[0]) * groups // node.inputs[0].channels
-    return replace(layer, channels=kept.count(node.output), groups=groups)
+    made: Layer = replace(layer, channels=kept.count(node.output), groups=groups)
+    return made
 
 
 def _output(field: str) -> Rewrite:
@@ -69,13 +70,15 @@ def _channels(layer: Any, nodes: Sequence[Node], kept: Kept) -> Layer:
     if node is None:  # it takes them all
         return nn.Channels(0, name=layer.name)
     start = int(kept.mask(kept.of[node.inputs[0].name][: layer.start]).sum())
-    return replace(layer, start=start, count=kept.count(node.output))
+    made: Layer = replace(layer, start=start, count=kept.count(node.output))
+    return made
 
 
 def _squeeze(layer: Any, nodes: Sequence[Node], kept: Kept) -> Layer:
     node = _one(nodes, ops.Convolve)
     assert node is not None
-    return replace(layer, reduced=kept.count(node.output))
+    made: Layer = replace(layer, reduced=kept.count(node.output))
+    return made
 
 
 REWRITES: dict[type[Layer], Rewrite] = {

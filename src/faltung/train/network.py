@@ -450,6 +450,8 @@ class Network:
         OSError
             The file cannot be read.
         """
+        if dtype is not None:
+            one_of("dtype", dtype, KEPT)
         tensors, metadata = load_tensors(check_path("path", path))
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
@@ -486,9 +488,11 @@ class Network:
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        half = self.state.halves if self.dtype == "float16" else ()
+        usual, half = self.graph.dtype, self.state.halves
+        # Numbers of 16 bits may be in a file as what they are, or widened.
+        narrow = [n for n in half if n in tensors and tensors[n].dtype == np.float16]
         wanted = {
-            p.name: (p.shape, "float16" if p.name in half else self.graph.dtype)
+            p.name: (p.shape, "float16" if p.name in narrow else usual)
             for p in self.training_graph.parameters
         }
         check_tensors(tensors, wanted, where)

@@ -43,7 +43,10 @@ class Inner:
 VNNI = Inner("vpdpbusd", 4, "uint8", ("avx512vnni", "avxvnni"))
 SDOT = Inner("sdot", 4, "int8", ("dotprod",))
 PAIRS = Inner("pmaddwd", 2, "int16")
+# What sums without channels are made of: numbers of 32 bits, not an inner product.
+SINGLE = Inner("float32", 1, "float32")
 INNERS = {inner.name: inner for inner in (VNNI, SDOT, PAIRS)}
+EVERY = INNERS | {SINGLE.name: SINGLE}
 
 
 def inner_of(machine: Machine) -> Inner:

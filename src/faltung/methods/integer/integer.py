@@ -14,128 +14,31 @@ What it costs.  A multiplication for ``group`` terms in each lane, two in a cycl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import product as crossing
-from math import prod
+from dataclasses import replace
 
-import numpy as np
-
-from faltung.codegen.tile import budget, split
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Argument, Operand, Table, Work, table
-from faltung.methods.integer.inner import Inner, inner_of
-from faltung.methods.integer.kernel import CHUNK_COLUMNS, DenseKernel, Tile
-from faltung.methods.integer.packing import PackIntegers
-from faltung.methods.integer.patch import ROW_COLUMNS, RUN_COLUMNS, Form
-from faltung.methods.integer.problem import Problem, patch_rows, patch_runs, positions_of
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.integer import minimal_plan
+from faltung.methods.integer.choice import (
+    COPY_CYCLES,
+    CORE_CALLS,
+    Choice,
+    choose,
+    padded,
+    sums_cycles,
+)
+from faltung.methods.integer.inner import Inner
+from faltung.methods.integer.kernel import DenseKernel, DepthwiseKernel, Tile
+from faltung.methods.integer.minimal import COMPONENTS, MinimalKernel
+from faltung.methods.integer.packing import PackIntegers, PackMinimal
+from faltung.methods.integer.patch import Form
+from faltung.methods.integer.problem import Problem
 from faltung.methods.integer.store import Store
+from faltung.methods.integer.tables import block_tables, tables
 
-# Of the second-level cache, what a patch may take, and in bytes at most.
-PATCH_SHARE, MAX_PATCH_BYTES = 0.25, 128 << 10
-# Items that each core should have, unless they take less than so many cycles; calls for each core
-# at most, each of which has room for a patch.
-CORE_ITEMS, MIN_ITEM_CYCLES, CORE_CALLS = 4, 4000, 8
-# Cycles to copy a level into a patch; multiplications in a cycle.
-COPY_CYCLES, PRODUCTS = 0.2, 2
-# Groups of terms in an iteration, where that adds no more than this to a run.
-UNROLLS, MAX_LONGER = (4, 2, 1), 1.1
-# Vectors of a block; and of one for an output alone, whose sums have to hide their latency.
-VECTORS, ALONE_VECTORS = 2, 8
 LINE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Output channels of each group: ``count`` blocks of so many ``vectors``, one after the other,
-    in which so many ``channels`` exist.
-    """
-
-    vectors: int
-    count: int
-    channels: int
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What is decided before any code is written. chunk: outputs of each axis in an item; parts:
-    how many items share the blocks of a chunk; bits: of a packed weight.
-    """
-
-    inner: Inner
-    chunk: tuple[int, ...]
-    parts: int
-    blocks: tuple[Blocks, ...]
-    unroll: int
-    bits: int
-
-    def chunks(self, outputs: Sequence[int]) -> int:
-        return prod(-(-n // m) for n, m in zip(outputs, self.chunk, strict=True))
-
-
-def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
-    """Inner product, chunk, blocks."""
-    inner = inner or inner_of(machine)
-    lanes = machine.lanes("int32")
-    groups = -(-p.run // inner.group)
-    unroll = next(u for u in UNROLLS if -(-groups // u) * u <= MAX_LONGER * groups)
-    most = max(p.channels * inner.bytes, min(MAX_PATCH_BYTES, int(machine.l2 * PATCH_SHARE)))
-    alone = prod(p.outputs) == 1
-    blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS)
-    every = sum(each.count for each in blocks) * p.c.groups
-    cycles = sums_cycles(p, machine, inner)
-    wanted = min(CORE_ITEMS * machine.cores, max(1, int(cycles / MIN_ITEM_CYCLES)))
-    chunk = _chunk(p, inner, most)
-    made = Choice(inner, chunk, 1, blocks, unroll, 8 * inner.bytes if not alone else 8)
-    while made.chunks(p.outputs) * every < wanted and most > 1024:
-        most //= 2
-        made = replace(made, chunk=_chunk(p, inner, most))
-    chunks = made.chunks(p.outputs)
-    return replace(made, parts=min(every, max(1, -(-wanted // chunks))))
-
-
-def _blocks(channels: int, lanes: int, most: int) -> tuple[Blocks, ...]:
-    """Blocks of nearly one size; of two vectors but for one of three where the number is odd. The
-    last is by itself where its vectors are not full.
-    """
-    vectors = -(-channels // lanes)
-    sizes = split(vectors, most)
-    if most == VECTORS and vectors > most and vectors % 2:
-        sizes = [(2, (vectors - 3) // 2), (3, 1)]
-    made, left = [], channels
-    for size, count in sizes:
-        whole = min(count, left // (size * lanes))
-        made.append(Blocks(size, whole, size * lanes))
-        left -= whole * size * lanes
-        if whole < count:
-            made.append(Blocks(size, 1, left))
-    return tuple(blocks for blocks in made if blocks.count)
-
-
-def _chunk(p: Problem, inner: Inner, most: int) -> tuple[int, ...]:
-    """Outputs of each axis whose patch has at most so many bytes: as many as fit of the last axis,
-    then of the one before; parts of an axis have nearly one size.
-    """
-    chunk = [1] * len(p.outputs)
-    for i in reversed(range(len(chunk))):
-        output = p.outputs[i]
-
-        def size(n: int, axis: int = i) -> int:
-            return p.patch_size([*chunk[:axis], n, *chunk[axis + 1 :]]) * inner.bytes
-
-        one = size(1)
-        fits = 1 if output == 1 else max(1, 1 + (most - one) // max(1, size(2) - one))
-        chunk[i] = -(-output // -(-output // min(output, fits)))
-        if chunk[i] < output:
-            break
-    return tuple(chunk)
-
-
-def sums_cycles(p: Problem, machine: Machine, inner: Inner) -> float:
-    """Of the sums alone, on one core."""
-    lanes = machine.lanes("int32")
-    wide = -(-p.c.channels_out // lanes) * p.c.groups
-    groups = p.sum_length / p.run * -(-p.run // inner.group)
-    return prod(p.outputs) * wide * groups * (2 / inner.group if inner.group == 2 else 1) / PRODUCTS
+# Bytes beyond a patch that its last vector may read.
+SLACK = 128
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -156,29 +59,32 @@ def plan(
     that of the machine.
     """
     chosen = choose(p, machine, inner)
-    run = -(-p.run // (chosen.inner.group * chosen.unroll)) * chosen.inner.group * chosen.unroll
-    form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.c.x[2] == 1 or p.channels == 1)
-    table_of_blocks, packed_blocks, sizes = _block_tables(p, machine, chosen, run)
-    packed = work.keep("weights", sizes[0])
-    totals = work.keep("bias", sizes[1] * 4)
+    if chosen.minimal:
+        _plan_minimal(p, machine, work, chosen, bias, weights)
+        return chosen
+    run = padded(p.run, chosen.inner.group * chosen.unroll)
+    length = p.sum_length // p.run * run
+    form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
+    blocks, packs, sizes = block_tables(p, machine, chosen, length)
+    packed, totals = work.keep("weights", sizes[0]), work.keep("bias", sizes[1] * 4)
     work.prepare.append(
         PackIntegers("int32", weights, chosen.bits, chosen.inner.group, bias).step(
-            len(packed_blocks),
+            len(packs),
             "pack weights",
             w=Operand("w"),
             given_bias=Operand("bias") if bias else Operand("w"),
-            blocks=packed_blocks,
+            blocks=packs,
             reduction=p.reduction(run),
             packed=packed,
             bias=totals,
-            length=p.sum_length // p.run * run,
-            channel=p.c.w[1],
+            length=length,
+            channel=p.c.w[0] if chosen.slice else p.c.w[1],
             correction=form.shift - p.x.zero,
         )
     )
-    tables, tiles = _tables(p, machine, chosen)
-    store = store_of(p)
-    kernel = DenseKernel(
+    given, tiles = tables(p, machine, chosen, len(blocks))
+    store, sliced = store_of(p), replace(p, slice=chosen.slice)
+    kernel = (DepthwiseKernel if chosen.slice else DenseKernel)(
         product=chosen.inner.name,
         form=form,
         store=store,
@@ -189,9 +95,8 @@ def plan(
     )
     items = chosen.chunks(p.outputs) * chosen.parts
     calls = min(items, CORE_CALLS * machine.cores)
-    patch = p.patch_size(chosen.chunk) * chosen.inner.bytes + 4 * chosen.unroll
-    patch = -(-patch // LINE) * LINE
-    arrays: dict[str, Argument] = {name: Operand(name) for name in store.names}
+    patch = padded(sliced.patch_size(chosen.chunk) * chosen.inner.bytes + SLACK, LINE)
+    given |= {name: Operand(name) for name in store.names}
     work.steps.append(
         kernel.step(
             calls,
@@ -200,27 +105,87 @@ def plan(
             w=packed,
             bias=totals,
             patches=work.borrow("patches", calls * patch),
-            blocks=table_of_blocks,
-            entries=p.tap_entries(chosen.chunk) * chosen.inner.bytes,
+            blocks=blocks,
+            entries=sliced.tap_entries(chosen.chunk) * chosen.inner.bytes,
             inner=items,
             calls=calls,
             parts=chosen.parts,
-            block_count=len(table_of_blocks),
             patch_bytes=patch,
             entry_count=p.sum_length // p.run,
             run_bytes=run * chosen.inner.bytes,
-            x_channel=p.c.x[2],
-            **arrays,
-            **tables,
+            x_channel=p.channel_step,
+            **given,
         )
     )
     return chosen
 
 
+def _plan_minimal(
+    p: Problem, machine: Machine, work: Work, chosen: Choice, bias: bool, weights: str
+) -> None:
+    """The same by minimal filtering."""
+    run, taps = padded(p.c.channels_in, chosen.inner.group), p.sum_length // p.c.channels_in // 9
+    form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
+    blocks, packs, sizes = block_tables(p, machine, chosen, taps * run * COMPONENTS)
+    packed, totals = work.keep("weights", sizes[0]), work.keep("bias", sizes[1] * 4)
+    work.prepare.append(
+        PackMinimal("int32", weights, chosen.bits, chosen.inner.group, bias).step(
+            len(packs),
+            "pack and transform weights",
+            w=Operand("w"),
+            given_bias=Operand("bias") if bias else Operand("w"),
+            blocks=packs,
+            reduction=minimal_plan.reduction(p, run),
+            packed=packed,
+            bias=totals,
+            length=taps * run,
+            channel=p.c.w[1],
+            correction=0,
+        )
+    )
+    given, tiles, finishes = minimal_plan.tables(p, machine, chosen, len(blocks))
+    store, memory = store_of(p), minimal_plan.memory(p, chosen, machine.lanes("int32"))
+    kernel = MinimalKernel(
+        product=chosen.inner.name,
+        form=form,
+        store=store,
+        tiles=tiles,
+        kinds=len(chosen.blocks),
+        unroll=chosen.unroll,
+        bits=chosen.bits,
+        finishes=finishes,
+    )
+    items = chosen.chunks(p.outputs) * chosen.parts
+    calls = min(items, CORE_CALLS * machine.cores)
+    given |= {name: Operand(name) for name in store.names}
+    work.steps.append(
+        kernel.step(
+            calls,
+            _title(p, chosen, tiles),
+            x=Operand("x"),
+            w=packed,
+            bias=totals,
+            patches=work.borrow("patches", calls * memory["patch_bytes"]),
+            blocks=blocks,
+            entries=minimal_plan.entries(p, chosen),
+            inner=items,
+            calls=calls,
+            parts=chosen.parts,
+            entry_count=taps,
+            run_bytes=run * chosen.inner.bytes,
+            x_channel=p.channel_step,
+            transform_runs=-(-p.channels * chosen.inner.bytes // machine.vector_bytes),
+            **memory,
+            **given,
+        )
+    )
+
+
 def cycles(p: Problem, machine: Machine, chosen: Choice) -> float:
     """Of one core: sums and copies."""
-    chunks = chosen.chunks(p.outputs) * chosen.parts
-    return sums_cycles(p, machine, chosen.inner) + COPY_CYCLES * chunks * p.patch_size(chosen.chunk)
+    patch = replace(p, slice=chosen.slice).patch_size(chosen.chunk)
+    copied = chosen.chunks(p.outputs) * chosen.parts * patch
+    return sums_cycles(p, machine, chosen.inner) + COPY_CYCLES * copied
 
 
 def traffic(p: Problem) -> int:
@@ -239,7 +204,9 @@ def describe(p: Problem, chosen: Choice) -> str:
 
 def _title(p: Problem, chosen: Choice, tiles: Sequence[Tile]) -> str:
     largest = max(tiles, key=lambda tile: tile.height * tile.vectors)
-    what = f"integer {largest.height}x{largest.vectors}, {chosen.inner.name}"
+    kind = "integer depthwise" if chosen.slice else "integer"
+    kind = "integer F(2x2)" if chosen.minimal else kind
+    what = f"{kind} {largest.height}x{largest.vectors}, {chosen.inner.name}"
     stored = f", to {p.result.stored}" if p.result else ""
     return f"{what}{stored}" + (f", {p.epilogue}" if p.epilogue else "")
 
@@ -253,92 +220,3 @@ def store_of(p: Problem) -> Store:
         tuple(aux[2] for aux in p.c.aux),
         tuple(not any(steps) for steps in along),
     )
-
-
-def _block_tables(
-    p: Problem, machine: Machine, chosen: Choice, run: int
-) -> tuple[Table, Table, tuple[int, int]]:
-    """Of blocks, for the sums and for packing; and how many bytes of weights there are, and sums of
-    a bias.
-    """
-    c, lanes = p.c, machine.lanes("int32")
-    length = p.sum_length // p.run * run
-    rows, packs, weight, bias = [], [], 0, 0
-    for group in range(c.groups):
-        first = 0
-        for kind, blocks in enumerate(chosen.blocks):
-            width = blocks.vectors * lanes
-            for _ in range(blocks.count):
-                begin = group * c.channels_out + first
-                levels = group * c.channels_in * chosen.inner.bytes
-                rows.append((kind, weight, bias, levels, begin))
-                source = group * c.w[0] + first * c.w[1]
-                packs.append((source, begin, blocks.channels, width, weight, bias))
-                weight += length * width * chosen.bits // 8
-                bias, first = bias + width, first + width
-    return table(rows, 5), table(packs, 6), (weight, bias)
-
-
-def _tables(
-    p: Problem, machine: Machine, chosen: Choice
-) -> tuple[dict[str, Argument], tuple[Tile, ...]]:
-    """The tables of chunks, patches, positions and tiles; and the tiles."""
-    counts = [-(-n // m) for n, m in zip(p.outputs, chosen.chunk, strict=True)]
-    runs = [patch_runs(p, chosen.chunk, i * chosen.chunk[-1]) for i in range(counts[-1])]
-    run_spans = spans_of(runs)
-    outer = list(crossing(*map(range, counts[:-1])))
-    starts = np.array(chosen.chunk, np.int64)
-    rows = [patch_rows(p, chosen.chunk, (starts[:-1] * where).tolist()) for where in outer]
-    row_spans, steps = spans_of(rows), offsets_of(p)
-    chunks, shapes = [], dict[tuple[int, ...], int]()
-    for span, where in zip(row_spans, outer, strict=True):
-        for i, run_span in enumerate(run_spans):
-            first = starts * (*where, i)
-            size = tuple(np.minimum(starts, np.array(p.outputs) - first).tolist())
-            shape = shapes.setdefault(size, len(shapes))
-            chunks.append([*span, *run_span, shape, *(first @ steps).tolist()])
-    every = np.concatenate(rows) * (1, chosen.inner.bytes)
-    given, tiles = _shapes(p, machine, chosen, list(shapes))
-    return {
-        "chunks": table(chunks, CHUNK_COLUMNS + steps.shape[1]),
-        "rows": table(every, ROW_COLUMNS),
-        "runs": table(np.concatenate(runs), RUN_COLUMNS),
-        **given,
-    }, tiles
-
-
-def spans_of(parts: Sequence[Table]) -> list[tuple[int, int]]:
-    """Where each part of a table begins, and how long it is."""
-    lengths = np.array([len(part) for part in parts], np.int64)
-    return list(zip((np.cumsum(lengths) - lengths).tolist(), lengths.tolist(), strict=True))
-
-
-def offsets_of(p: Problem) -> Table:
-    """Elements from one output of each axis to the next, in the output and in what is read."""
-    return np.array([(w.out, *w.aux) for w in p.windows], np.int64)
-
-
-def _shapes(
-    p: Problem, machine: Machine, chosen: Choice, shapes: Sequence[tuple[int, ...]]
-) -> tuple[dict[str, Argument], tuple[Tile, ...]]:
-    """For each shape of a chunk its positions, and for each kind of block its tiles."""
-    found = dict[Tile, int]()
-    spans, runs, positions, first = [], [], [], 0
-    for shape in shapes:
-        at = positions_of(p, chosen.chunk, shape)
-        at[:, 0] *= chosen.inner.bytes
-        positions.append(at)
-        for blocks in chosen.blocks:
-            sizes = split(len(at), max(1, budget(machine) // blocks.vectors))
-            spans.append((len(runs), len(sizes)))
-            place = first
-            for height, count in sizes:
-                tile = Tile(height, blocks.vectors, blocks.channels)
-                runs.append((found.setdefault(tile, len(found)), place, count))
-                place += height * count
-        first += len(at)
-    return {
-        "positions": np.ascontiguousarray(np.concatenate(positions)),
-        "spans": table(spans, 2),
-        "tile_table": table(runs, 3),
-    }, tuple(found)

@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.ir import Function, parameters
-from faltung.codegen.tile import Accumulators, accumulate, flat, shaped
+from faltung.codegen.tile import Accumulators, accumulate, flat, shaped, zeros
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine import costs
 from faltung.methods.base.kernel import Arguments, Kernel, part
 from faltung.methods.base.step import MISSING
-from faltung.methods.integer.inner import INNERS, Inner, dot
+from faltung.methods.integer.inner import EVERY, Inner, dot
 from faltung.methods.integer.patch import ROW, ROW_COLUMNS, RUN_COLUMNS, Form
 from faltung.methods.integer.store import PATCH, Store
 
 # Columns of the table of chunks: the first row of its patch, and how many; the first run of a row,
-# and how many; its shape. Behind them where it begins in each array of the output's shape.
-CHUNK_COLUMNS = 5
+# and how many; its shape; where its channels begin in the input; its first block, and how many.
+# Behind them where it begins in each array of the output's shape.
+CHUNK_COLUMNS = 8
 # Of blocks: their kind; where one begins in the weights, in bytes, in the bias, in the patch, in
-# bytes, and among the channels of the output.
-BLOCK_COLUMNS = 5
+# bytes, and among the channels of the output; lanes of its vectors.
+BLOCK_COLUMNS = 6
 # Of tiles: which function, the first position, how many; of spans of these: first, how many.
 TILE_COLUMNS, SPAN_COLUMNS = 3, 2
 
@@ -52,7 +53,7 @@ class IntegerKernel(Kernel):
         *("positions", "entries", "blocks"),
     )
     numbers = (
-        *("inner", "calls", "parts", "block_count", "patch_bytes"),
+        *("inner", "calls", "parts", "patch_bytes"),
         *("entry_count", "run_bytes", "x_channel"),
     )
 
@@ -75,7 +76,7 @@ class IntegerKernel(Kernel):
 
     @property
     def inner(self) -> Inner:
-        return INNERS[self.product]
+        return EVERY[self.product]
 
     @property
     def tile_function(self) -> list[tuple[str, str]]:
@@ -108,23 +109,24 @@ class IntegerKernel(Kernel):
 
     def _patch(self, f: Function, given: Arguments, chunk: str, patch: str) -> None:
         """Copy the rows of a chunk."""
-        begin = f.word(chunk, 0)
+        begin, x = f.word(chunk, 0), f.at(given["x"], f.word(chunk, 5), "i8")
         runs = f.at(given["runs"], f.mul(f.word(chunk, 2), RUN_COLUMNS), "i64")
         with f.loop(begin, f.add(begin, f.word(chunk, 1))) as row:
             entry = f.at(given["rows"], f.mul(row.index, ROW_COLUMNS), "i64")
             source = f.word(entry, 0)
-            here = {"row": f.at(patch, f.word(entry, 1), "i8"), "runs": runs, "x": given["x"]}
+            here = {"row": f.at(patch, f.word(entry, 1), "i8"), "runs": runs, "x": x}
             here |= {"count": f.word(chunk, 3), "step": given["x_channel"]}
             for blank in f.branches(f.value(f"icmp eq i64 {source}, {MISSING}")):
                 if blank:
                     f.call_with("patch_blank", ROW, here)
                 else:
-                    there = {**here, "x": f.at(given["x"], source, "i8")}
+                    there = {**here, "x": f.at(x, source, "i8")}
                     f.call_with("patch_row", ROW, there)
 
     def _blocks(self, f: Function, given: Arguments, chunk: str, patch: str, share: str) -> None:
         """The blocks of output channels of an item."""
-        first, stop = part(f, given["block_count"], given["parts"], share)
+        first, stop = part(f, f.word(chunk, 7), given["parts"], share)
+        first, stop = (f.add(f.word(chunk, 6), at) for at in (first, stop))
         outputs = {
             name: f.at(given[name], f.word(chunk, CHUNK_COLUMNS + i), self.store.kind(i))
             for i, name in enumerate(self.store.names)
@@ -235,3 +237,33 @@ class DenseKernel(IntegerKernel):
                 made.append([dot(v, self.inner, total, levels, weight) for total, weight in terms])
             acc = made
         return acc
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseKernel(IntegerKernel):
+    """Sums over taps alone, each lane a channel of its own: widened, and multiplied in float32,
+    which is exact for so few terms.
+    """
+
+    name = "integer_depthwise"
+
+    def tile(self, v: Vectors, tile: Tile) -> None:
+        f, single = v.function, Vectors(v.function, v.machine, "float32")
+        entries, at, _ = self.starts(v, tile)
+        vectors = range(tile.vectors)
+
+        def add(acc: Accumulators, tap: str, w: str) -> Accumulators:
+            place, made = f.word("%entries", tap), []
+            weights = [single.load(single.at(w, q * v.lanes)) for q in vectors]
+            for x, row in zip(at, acc, strict=True):
+                here = f.at(x, place, "i8")
+                levels = [single.load(single.at(here, q * v.lanes)) for q in vectors]
+                made.append(list(map(single.multiply_add, levels, weights, row)))
+            return made
+
+        start = zeros(single, tile.height, tile.vectors)
+        moving = [("%w", tile.vectors * v.lanes)]
+        _, acc = accumulate(single, start, (0, "%entry_count"), moving, add, runs=True)
+        bias = [single.load(single.at("%bias", q * v.lanes)) for q in vectors]
+        sums = [list(map(single.add, row, bias)) for row in acc]
+        self.store.numbers(v, sums, entries, tile.channels)

@@ -30,14 +30,14 @@ class Form:
     @property
     def shift(self) -> int:
         """What is taken from a level."""
-        if self.inner.stored == "int16":
+        if self.inner.stored in ("int16", "float32"):
             return self.zero
         return 128 * ((self.inner.stored == "int8") - self.signed)
 
     @property
     def kind(self) -> str:
         """The LLVM type of an element."""
-        return f"i{8 * self.inner.bytes}"
+        return "float" if self.inner.stored == "float32" else f"i{8 * self.inner.bytes}"
 
     def functions(self, code: Functions) -> None:
         """The function that copies the ``count`` runs of a row; ``missing`` fills them."""
@@ -75,6 +75,9 @@ class Form:
 
         def do(at: str, many: int) -> None:
             kind = f"<{many} x {self.kind}>"
+            if self.kind == "float":  # number is zero
+                f.emit(f"store {kind} zeroinitializer, ptr {f.at(to, at, self.kind)}, align 1")
+                return
             blank = f"splat ({self.kind} {number - 256 * (self.kind == 'i8' and number > 127)})"
             f.emit(f"store {kind} {blank}, ptr {f.at(to, at, self.kind)}, align 1")
 
@@ -98,11 +101,14 @@ class Form:
     def _put(self, f: Function, levels: str, to: str, many: int) -> None:
         """Store levels as they are in a patch."""
         kind = f"<{many} x {self.kind}>"
-        if self.kind == "i16":
+        if self.kind in ("i16", "float"):
+            wide = "i16" if self.kind == "i16" else "i32"
             extend = "sext" if self.signed else "zext"
-            levels = f.value(f"{extend} <{many} x i8> {levels} to {kind}")
+            levels = f.value(f"{extend} <{many} x i8> {levels} to <{many} x {wide}>")
             if self.shift:
-                levels = f.value(f"sub {kind} {levels}, splat (i16 {self.shift})")
+                levels = f.value(f"sub <{many} x {wide}> {levels}, splat ({wide} {self.shift})")
+            if self.kind == "float":
+                levels = f.value(f"sitofp <{many} x i32> {levels} to {kind}")
         elif self.shift:
             levels = f.value(f"xor {kind} {levels}, splat (i8 -128)")
         f.emit(f"store {kind} {levels}, ptr {to}, align 1")

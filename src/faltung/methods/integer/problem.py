@@ -66,7 +66,8 @@ class Ways:
 class Problem:
     """``c``: the strides, each in elements of its array. x: the grid of the levels that are read.
     result: that of those that are stored, None for numbers. grids: of what the epilogue reads
-    beside the sum, None for numbers.
+    beside the sum, None for numbers. slice: how many channels a patch has, 0 for those of all
+    groups.
     """
 
     c: Correlation
@@ -74,6 +75,7 @@ class Problem:
     result: Grid | None = None
     epilogue: Epilogue | None = None
     grids: tuple[Grid | None, ...] = ()
+    slice: int = 0
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -104,8 +106,24 @@ class Problem:
 
     @property
     def channels(self) -> int:
-        """Of a patch: those of all groups."""
-        return self.c.groups * self.c.channels_in
+        """Of a patch."""
+        return self.slice or self.c.groups * self.c.channels_in
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the channels of the input are."""
+        return self.channel_step == 1 or self.c.groups * self.c.channels_in == 1
+
+    @property
+    def channel_step(self) -> int:
+        """Elements of the input from one channel to the next."""
+        return self.c.x[1] if self.c.channels_in == 1 else self.c.x[2]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is a group of its own."""
+        c = self.c
+        return c.groups > 1 and c.channels_in == c.channels_out == 1
 
     @property
     def sum_length(self) -> int:
@@ -178,11 +196,13 @@ def problem_of(
 # Chunks -------------------------------------------------------------------------------------------
 
 
-def patch_rows(problem: Problem, chunk: Sequence[int], first: Sequence[int]) -> Table:
+def patch_rows(
+    problem: Problem, chunk: Sequence[int], room: Sequence[int], first: Sequence[int]
+) -> Table:
     """The rows of the patch of a chunk from output ``first`` on, all axes but the last: (source, or
-    MISSING for padding, place in the patch).
+    MISSING for padding, place in the patch, which has memory for ``room`` outputs).
     """
-    pitch, reads, places = problem.patch_pitches(chunk), [], []
+    pitch, reads, places = problem.patch_pitches(room), [], []
     outer = zip(problem.windows[:-1], problem.ways, chunk, first, pitch, strict=False)
     for window, way, most, begin, step in outer:
         count = min(most, window.axis.output - begin)
@@ -191,20 +211,20 @@ def patch_rows(problem: Problem, chunk: Sequence[int], first: Sequence[int]) -> 
     return np.concatenate([crossed(reads), sums(places, 1)], axis=1)
 
 
-def patch_runs(problem: Problem, chunk: Sequence[int], first: int) -> Table:
-    """What a row of the patch is copied from: (source, or MISSING, place in the row, elements).
+def patch_runs(problem: Problem, first: int, count: int, channels: int) -> Table:
+    """What a row of the patch is copied from, for ``count`` outputs and so many channels: (source,
+    or MISSING, place in the row, elements).
 
     Neighbours that are contiguous on both sides are one run.
     """
     window, way, c = problem.windows[-1], problem.ways[-1], problem.c
-    count = min(chunk[-1], window.axis.output - first)
     read = scaled(way.sources(first, count), window.x)
     places = np.arange(len(read), dtype=np.int64) * problem.channels
-    parts = [(0, 0, problem.channels)]
-    if c.groups > 1 and c.x[1] != c.channels_in * c.x[2]:
+    parts = [(0, 0, channels)]
+    if c.channels_in > 1 and c.groups > 1 and c.x[1] != c.channels_in * c.x[2]:
         each = range(c.groups)
         parts = [(g * c.x[1], g * c.channels_in, c.channels_in) for g in each]
-    one = c.x[2] == 1 or problem.channels == 1
+    one = problem.contiguous
     made: list[list[int]] = []
     for source, place in zip(read.tolist(), places.tolist(), strict=True):
         for offset, along, size in parts:

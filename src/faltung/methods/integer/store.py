@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from faltung.codegen.expr import emit, instructions
 from faltung.codegen.ir import Function
-from faltung.codegen.levels import Levels, exact
+from faltung.codegen.levels import Levels, bounds, exact
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.expr import Expr
 from faltung.geometry.levels import Grid
 from faltung.methods.base.epilogue import LONG, Epilogue, aux_names
 
@@ -55,7 +56,19 @@ class Store:
         """Store a tile of int32 sums, of which so many channels exist. ``entries``: of its
         positions.
         """
+        self.numbers(v, acc, entries, channels, whole=True)
+
+    def numbers(
+        self,
+        v: Vectors,
+        acc: Accumulators,
+        entries: Sequence[str],
+        channels: int,
+        whole: bool = False,
+    ) -> None:
+        """The same for sums that are float32 already, or ``whole``."""
         f, numbers = v.function, exact(v)
+        fused = Vectors(f, v.machine, "float32") if v.machine.fma else None
         firsts = range(0, len(acc[0]) * v.lanes, v.lanes)
         counts = [min(v.lanes, channels - first) for first in firsts]
         fixed = [
@@ -75,13 +88,14 @@ class Store:
             aux = [f"%aux{i}" if once else next(places) for i, once in enumerate(self.fixed)]
             made = []
             for total, known, first, count in zip(row, fixed, firsts, counts, strict=True):
-                total = f.value(f"sitofp {v.type} {total} to {numbers.type}")
+                if whole:
+                    total = f.value(f"sitofp {v.type} {total} to {numbers.type}")
                 read = [
                     known[i] or (self._read(numbers, i, aux[i], first, count) if used else total)
                     for i, used in enumerate(map(self._used, range(len(aux))))
                 ]
                 made.append(self._formula(numbers, [total, *read]))
-            self._write(numbers, made, at[0], channels)
+            self._write(numbers, fused, made, at[0], channels)
 
     def _used(self, number: int) -> bool:
         return self.epilogue is not None and number + 1 in self.epilogue.expr.operands()
@@ -98,10 +112,24 @@ class Store:
         levels = Levels(v, grid)
         return levels.read(at, count) if step else levels.read_one(at)
 
+    @property
+    def _expr(self) -> Expr | None:
+        """The formula, without bounds that are no narrower than those of the levels."""
+        expr = None if self.epilogue is None else self.epilogue.expr
+        if self.result is None:
+            return expr
+        low, high = bounds(self.result)
+        while expr is not None and expr.op in ("max", "min"):
+            inner, bound = expr.terms[0], expr.terms[1].value
+            if bound is None or (bound > low if expr.op == "max" else bound < high):
+                break
+            expr = inner
+        return expr
+
     def _formula(self, v: Vectors, operands: Sequence[str]) -> str:
-        if self.epilogue is None:
+        expr = self._expr
+        if expr is None:
             return operands[0]
-        expr = self.epilogue.expr
         if instructions(expr) < LONG:
             return emit(v, expr, operands)
         used = sorted({0, *expr.operands()})
@@ -116,14 +144,16 @@ class Store:
         arguments = ", ".join(f"{v.type} {operands[i]}" for i in used)
         return v.function.value(f"call {v.type} @{name}({arguments})")
 
-    def _write(self, v: Vectors, values: list[str], out: str, channels: int) -> None:
+    def _write(
+        self, v: Vectors, fused: Vectors | None, values: list[str], out: str, channels: int
+    ) -> None:
         """Vectors of one position, one after the other."""
         f = v.function
         if self.result is None:
             for q, value in enumerate(values):
                 v.store_first(value, v.at(out, q * v.lanes), channels - q * v.lanes)
             return
-        levels = Levels(v, self.result)
+        levels = Levels(v, self.result, fused)
         whole = [levels.levels(value) for value in values]
         for q in range(0, len(whole), JOINED):
             first = q * v.lanes
