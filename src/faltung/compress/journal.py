@@ -158,6 +158,20 @@ class Journal:
     entries: tuple[Entry, ...] = ()
     end: Mapping[str, Any] | None = None
 
+    @classmethod
+    def opened(cls, place: Path, plan: Mapping[str, Any]) -> "Journal":
+        """That of a plan in a folder, a new one if there is none. FileExistsError: of another."""
+        if not is_walk(place):
+            return cls(place, plan).write()
+        found = read_journal(place)
+        if dict(found.plan) != dict(plan):
+            repeat = found.plan.get("repeat", "with other arguments")
+            raise FileExistsError(
+                f"{shown(place)}: holds another compression ({repeat}): name another folder with "
+                "--out"
+            )
+        return found
+
     def write(self, **changes: Any) -> "Journal":
         """The journal with changes, on disk."""
         made = replace(self, **changes)
