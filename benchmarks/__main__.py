@@ -11,7 +11,9 @@ from benchmarks import (
     denormals,
     integer,
     onnx_files,
+    pruned,
     pytorch,
+    quantised,
     where,
 )
 from benchmarks.run import main
@@ -25,7 +27,9 @@ OTHERS = {
     "integer": integer.main,
     "elementary": cycles.main,
     "onnx": onnx_files.main,
+    "pruned": pruned.main,
     "pytorch": pytorch.main,
+    "quantised": quantised.main,
     "where": where.main,
 }
 

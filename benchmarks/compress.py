@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from faltung.compress.budget import Budget
-from faltung.compress.job import create
+from faltung.compress.job import Job, create
+from faltung.compress.journal import label
 from faltung.compress.quality import paired, wilson
 from faltung.compress.table import points, share
 from faltung.data.open import open_source
@@ -62,6 +63,7 @@ CASES = {
 class Result:
     """Of one part: bytes, MACs and milliseconds before and after, and for each sample of the part
     whether the network was right, before and after. ``lost``: on the samples that chose.
+    ``steps``: all of them, with points lost and losses on both kinds of samples.
     """
 
     bytes: tuple[int, int]
@@ -72,6 +74,7 @@ class Result:
     within: bool
     said: str
     seconds: float
+    steps: list[dict[str, Any]]
 
 
 def parts() -> list[tuple[Any, Any, Any, Any]]:
@@ -118,7 +121,20 @@ def measured(case: Case, fold: int, place: Path) -> Result:
         end.chosen is not None,
         " -> ".join(job.walk.path(number)),
         seconds,
+        [_step(job, number) for number, each in enumerate(job.walk.entries) if each.changed],
     )
+
+
+def _step(job: Job, number: int) -> dict[str, Any]:
+    """What was measured of a step."""
+    entry = job.walk.entries[number]
+    return {
+        "label": label(job.walk.entries, number),
+        "bytes": entry.bytes,
+        "speed": entry.speed,
+        "choose": (entry.choose.lost, entry.choose.loss),
+        "report": (entry.report.lost, entry.report.loss),
+    }
 
 
 def row(case: Case, results: Sequence[Result]) -> str:

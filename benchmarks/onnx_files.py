@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = _files(given.folder, given.names)
         if not files:
             made.error(f"folder={str(given.folder)!r}: has no file *.onnx of these names")
-        _measure(given, files, out)
+        measure(given, files, out)
     path = out.with_suffix(".md")
     run = read(out)
     path.write_text(page(run))
@@ -110,7 +110,7 @@ def _files(folder: Path, names: Sequence[str]) -> list[Path]:
 # Measuring ----------------------------------------------------------------------------------------
 
 
-def _measure(given: argparse.Namespace, files: Sequence[Path], out: Path) -> None:
+def measure(given: argparse.Namespace, files: Sequence[Path], out: Path) -> None:
     """Add a line for each file and batch that is not there yet."""
     done = {(row.name, row.text) for row in read(out).rows} if out.exists() else set()
     left = [

@@ -13,9 +13,15 @@ class Found:
     bytes: int
     lost: float
     speed: float = 1.0
+    loss: float = 0.5
 
 
-FOUND = [Found(1000, 0.0), Found(500, 0.2, 2.0), Found(400, 0.2, 1.5), Found(100, 3.0, 4.0)]
+FOUND = [
+    Found(1000, 0.0),
+    Found(500, 0.2, 2.0, 0.4),
+    Found(400, 0.2, 1.5),
+    Found(100, 3.0, 4.0),
+]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +32,7 @@ FOUND = [Found(1000, 0.0), Found(500, 0.2, 2.0), Found(400, 0.2, 1.5), Found(100
         ({"drop": 3.0}, 3),
         ({"drop": 0.5, "speed": 1.8}, 1),  # together
         ({"bytes": 2000}, 0),  # the most accurate
-        ({"bytes": 500}, 2),  # of equally accurate ones the smaller
+        ({"bytes": 500}, 1),  # of equally accurate ones that with the least loss
         ({"speed": 2.0}, 1),
         ({"drop": 0.5, "bytes": 100}, None),
         ({"bytes": 99}, None),

@@ -29,7 +29,7 @@ def value(name: str, shape: tuple[int, ...] = SHAPE) -> Value:
 
 def both(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """The nodes over levels, after a look whether these give what the others do."""
-    made = needed(with_levels(nodes, KEPT), KEPT)
+    made = needed(with_levels(nodes, KEPT).nodes, KEPT)
     x = np.random.default_rng(0).normal(0, 8, (2, *SHAPE))
     plain, other = {"x": x, "y": x[::-1]}, {"x": x, "y": x[::-1]}
     compute(nodes, plain, 2)
@@ -116,4 +116,4 @@ def test_other_grids_stay_numbers() -> None:
     by_channel = formula(on_grid(X, S, 0), "q", value("x"), Value("s", (6,), batched=False))
     for node in (wide, by_channel):
         after = formula(X * 2.0, "out", value("q"))
-        assert with_levels((node, after), KEPT) == (node, after)
+        assert with_levels((node, after), KEPT).nodes == (node, after)

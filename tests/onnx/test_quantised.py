@@ -107,7 +107,7 @@ def test_layers_between_what_quantises() -> None:
     model = load(data)
     (want,) = runtime(data, {"x": x})
     assert np.abs(model(x) - want).max() <= 0.05 + 1e-6  # one step
-    assert np.mean(model(x) == want) > 0.99
+    assert np.mean(model(x) == want) > 0.98
     assert len(model.graphs((2, 3, 8, 8))) == 1 and "host" not in model.explain()
 
 

@@ -120,12 +120,14 @@ class Narrow(Vectors):
         return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
 
     def _to_bfloat(self, vector: str) -> str:
-        """The upper half, rounded by adding slightly less than half its last bit, and that bit."""
+        """The upper half, rounded by adding slightly less than half its last bit, and that bit. Of
+        NaN all bits are set: the sum may be anything.
+        """
         bits = self._int(vector)
         odd = self._op("and", self._op("lshr", bits, 16), 1)
         near = self._op("add", self._op("add", bits, 0x7FFF), odd)
-        nan = self.compare("uno", vector, vector)
-        return self._op("lshr", self._pick(nan, self._op("or", bits, 1 << 22), near), 16)
+        nan = self._cast(f"sext {self.flags} {self.compare('uno', vector, vector)} to", self._whole)
+        return self._op("lshr", self._op("or", near, nan), 16)
 
     def _from_half(self, bits: str) -> str:
         """Raise exponents by 112; convert denormals as integer multiples of 2 ** -24.

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from faltung.codegen.ir import Module, Piece
 from faltung.codegen.narrow import Narrow, Words
 from faltung.codegen.vectors import Vectors
+from faltung.codegen.whole import EXTEND, Bytes, Whole
 from faltung.machine.table import Machine
 
 # An origin: ("word", n), the n-th word of the block of arguments; ("array", n), an address in the
@@ -385,6 +386,38 @@ class _LaneWords(Words):
         return self.count
 
 
+@dataclass(frozen=True)
+class _WholeLanes(Whole):
+    """``Whole`` vectors of any number of lanes."""
+
+    count: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.count
+
+    @property
+    def _raw(self) -> Vectors:
+        return _LaneBytes(self.function, self.machine, self.dtype, self.count)
+
+
+@dataclass(frozen=True)
+class _LaneBytes(Bytes):
+    count: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.count
+
+
+_ELEMENTS = {"float16": "i16", "bfloat16": "i16", "uint8": "i8", "int8": "i8"}
+
+
+def _lanes(piece: Piece, machine: Machine, kind: str, count: int) -> Narrow:
+    made = _WholeLanes if kind in EXTEND else _Lanes
+    return made(piece, machine, "float32", kind, count)
+
+
 class _Writer:
     """Writes a function again. ``blocks``: what the blocks are called at their ends, where the code
     of an access has branches.
@@ -428,7 +461,8 @@ class _Writer:
             value = _RESULT.match(line)
             assert value is not None
             kind = self._kind(value[1])
-            return (line.replace("getelementptr float", "getelementptr i16", 1) if kind else line,)
+            element = f"getelementptr {_ELEMENTS[kind]}" if kind else ""
+            return (line.replace("getelementptr float", element, 1) if kind else line,)
         memory = _memory(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
         return (line,) if memory is None or not kind else self._access(line, memory, kind)
@@ -443,7 +477,7 @@ class _Writer:
     def _access(self, line: str, memory: _Memory, kind: str) -> list[str]:
         """The instructions instead of an access."""
         piece = Piece(self.module, self.count)
-        v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
+        v = _lanes(piece, self.machine, kind, memory.lanes or 1)
         if memory.stores:
             vector = memory.vector
             if not memory.lanes:
@@ -483,7 +517,7 @@ class _Writer:
         if not kind:
             return None
         piece = Piece(self.module, self.count)
-        v = _Lanes(piece, self.machine, "float32", kind, int(spread[2]))
+        v = _lanes(piece, self.machine, kind, int(spread[2]))
         every = v.broadcast(memory.address)
         piece.named(spread[1], f"bitcast {v.type} {every} to {v.type}")
         piece.named(inserted[1], f"bitcast {v.type} {every} to {v.type}")

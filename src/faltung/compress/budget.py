@@ -2,8 +2,8 @@
 
 The limits hold together: at most ``drop`` points lost on the samples that choose, at most ``bytes``
 on disk, at least ``speed`` times as fast. Of the models within all of them the smallest is chosen
-if ``drop`` is one of them, since then what may be lost is said, and else the most accurate; of
-equal ones the more accurate, or the smaller.
+if ``drop`` is one of them, since then what may be lost is said, and else the most accurate. Few
+samples cannot tell accuracies apart, so of equally accurate ones that with the least loss is.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +21,14 @@ UNITS = {"k": 1000, "M": 1000**2, "G": 1000**3, "": 1}
 
 
 class Measured(Protocol):
-    """What the choice depends on; ``lost`` and ``value`` on the samples that choose."""
+    """What the choice depends on; ``lost`` and ``loss`` on the samples that choose."""
 
     @property
     def bytes(self) -> int: ...
     @property
     def lost(self) -> float: ...
+    @property
+    def loss(self) -> float: ...
     @property
     def speed(self) -> float: ...
 
@@ -84,11 +86,11 @@ class Budget:
         return not any(self.excess(found).values())
 
     @property
-    def order(self) -> Callable[[Measured], tuple[float, float]]:
+    def order(self) -> Callable[[Measured], tuple[float, ...]]:
         """What is least for the best of those within the limits."""
         if self.drop is not None:
             return lambda found: (found.bytes, found.lost)
-        return lambda found: (found.lost, found.bytes)
+        return lambda found: (found.lost, found.loss, found.bytes)
 
     def choose(self, found: Sequence[Measured]) -> int | None:
         """The number of the best within all limits; None: there is none."""

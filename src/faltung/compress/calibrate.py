@@ -55,12 +55,16 @@ class Histogram:
     def count(self) -> int:
         return int(self.positive.sum() + self.negative.sum() + self.zeros)
 
-    def add(self, numbers: npt.NDArray[np.floating]) -> None:
-        """Count some more. FloatingPointError is the caller's: all must be finite."""
+    def add(
+        self, numbers: npt.NDArray[np.floating], ends: tuple[float, float] | None = None
+    ) -> None:
+        """Count some more, all finite. ends: the least and the most of those that they stand for,
+        if that is not themselves.
+        """
         x = np.ravel(numbers)
         if not x.size:
             return
-        least, most = float(x.min()), float(x.max())
+        least, most = (float(x.min()), float(x.max())) if ends is None else ends
         self.least, self.most = min(self.least, least), max(self.most, most)
         size = max(most, -least)
         # Below 2 ** exponent, so that the last bin is never left.

@@ -83,6 +83,11 @@ class Entry:
         return self.choose.lost
 
     @property
+    def loss(self) -> float:
+        """The mean loss on the samples that choose."""
+        return self.choose.loss
+
+    @property
     def speed(self) -> float:
         """How many times as fast as the first step, by one thread."""
         own, first = self.ms["1"]

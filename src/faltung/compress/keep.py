@@ -42,7 +42,7 @@ def keep(
     with RunFolder.begin(place) as folder:
         step = rows[-1].step if rows else 0
         position = {"step": step, "epoch": len(rows), "batch": 0}
-        folder.save_best(model.parameters, position, coded=coded)
+        folder.save_best(model.tensors(), position, coded=coded)
         if rows:
             folder.append_metrics(*rows)
         folder.rewrite(config)

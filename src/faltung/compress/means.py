@@ -98,14 +98,19 @@ MEANS: dict[str, Means] = {
         "channels of least importance are gone",
     ),
     "factorise": Means(
-        "faltung.compress.factorise:apply",
-        "part of the energy of the weights that is lost",
+        "faltung.compress.factorise:factorise",
+        "the sum over layers of the parts of energy that are lost",
         "layers are products of smaller ones",
     ),
     "quantise": Means(
         "faltung.compress.quantise:apply",
         "bits of a weight",
         "weights and activations are whole numbers times a scale",
+    ),
+    "sixteen": Means(
+        "faltung.compress.sixteen:sixteen",
+        "float16 up to a half, bfloat16 above",
+        "weights and activations in 16 bits",
     ),
     "palettes": Means(
         "faltung.compress.palettes:palettes",

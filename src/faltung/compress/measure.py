@@ -38,11 +38,11 @@ def milliseconds(models: Sequence[Model], sample: npt.NDArray[Any]) -> dict[int,
     for number in THREADS:
         if number <= cores():
             with threads(number):
-                made[number] = _in_turns(models, sample)
+                made[number] = in_turns(models, sample)
     return made
 
 
-def _in_turns(models: Sequence[Model], sample: npt.NDArray[Any]) -> tuple[float, ...]:
+def in_turns(models: Sequence[Model], sample: npt.NDArray[Any]) -> tuple[float, ...]:
     programs = [model.program(1) for model in models]
     calls = []
     for program in programs:

@@ -35,12 +35,15 @@ from faltung.nn import Layer, Quantise, Sequential, SqueezeExcite, build
 from faltung.nn.edit import edit, paths
 from faltung.nn.quantise import bits_of
 from faltung.program.inference import Inference
+from faltung.train.levels import settle
 from faltung.train.model import Model
 
 Array = npt.NDArray[Any]
 Batches = Callable[[], Iterator[Array]]
 # Samples that are looked at, and how many at once: fewer where their activations are large.
 SAMPLES, BATCH, BATCH_BYTES = 512, 32, 256 << 20
+# Of a map about so many entries are counted, at positions in equal distances, and the ends of all.
+ENTRIES = 8192
 # A grid that joined maps share costs nothing where the squared error of each is at most so many
 # times that on its own grid, or so small a part of its squares.
 TIMES, PART = 2.0, 2e-4
@@ -120,6 +123,7 @@ ReLU(), Quantise(0.00390625, name='relu1_quantise'), Flatten(), Linear(2, bits=8
     counted = histograms(plain.model, x, [value for value, _ in found.values.values()])
     behind = _grids(found, counted, how)
     made = _built(plain.model, known, found.layers, behind, bits)
+    settle(made)
     said = f"{len(found.layers)} layers in {bits} bits, {len(behind)} activations in 8"
     return Outcome(made, stays, said)
 
@@ -184,15 +188,19 @@ def histograms(model: Model, batches: Batches, values: Sequence[Value]) -> dict[
             rows = len(some)
             if rows < batch:
                 some = np.concatenate([some, np.zeros((batch - rows, *some.shape[1:]), some.dtype)])
-            program(some)
+            program.lend(some)
+            program.run()
             for value, array in zip(inside, program.outputs_in_memory, strict=True):
                 seen = array[: rows * value.samples]
-                if not np.isfinite(seen).all():
+                ends = float(seen.min()), float(seen.max())
+                if not np.isfinite(ends).all():
                     raise FaltungArithmeticError(
                         f"calibration: {value.name.partition(':')[0]!r} gives NaN or infinity: "
                         "must be finite"
                     )
-                made[value.name].add(seen)
+                step = 1 + value.size // value.samples // ENTRIES
+                places = seen.reshape(len(seen), value.positions, value.channels)
+                made[value.name].add(places[:, ::step], ends)
     return made
 
 
@@ -206,9 +214,10 @@ def _grids(found: Places, counted: Mapping[str, Histogram], how: Choice) -> dict
     for group in found.groups:
         if not group.values:
             continue
-        shared = grid_for(_joined(counted, group.values), how)
+        own = {name: grids[name] for name in group.values}
+        shared, cost = _shared(counted, own, grid_for(_joined(counted, group.values), how))
         apart = all(path for path, _ in group.joins)  # there is a place for grids of what is joined
-        if apart and any(_costs(counted[name], shared, grids[name]) for name in group.values):
+        if apart and cost > 1:
             more |= {p: grid_for(_joined(counted, names), how) for p, names in group.joins}
         else:
             grids |= dict.fromkeys(group.values, shared)
@@ -222,9 +231,22 @@ def _joined(counted: Mapping[str, Histogram], names: Sequence[str]) -> Histogram
     return made
 
 
-def _costs(h: Histogram, shared: Quantise, own: Quantise) -> bool:
-    """Whether a value loses by a grid that it shares."""
-    return error(h, shared) > max(TIMES * error(h, own), PART * h.energy)
+def _shared(
+    counted: Mapping[str, Histogram], own: Mapping[str, Quantise], together: Quantise
+) -> tuple[Quantise, float]:
+    """The grid that several values can best share, and what it costs the one that loses most: up to
+    1 next to nothing. together: the grid for all of their numbers.
+    """
+    limits = {
+        name: max(TIMES * error(counted[name], grid), PART * counted[name].energy)
+        for name, grid in own.items()
+    }
+    found = {}
+    for grid in dict.fromkeys((together, *own.values())):
+        lost = [error(counted[name], grid) / limit for name, limit in limits.items() if limit]
+        found[grid] = max(lost, default=0.0)
+    best = min(found, key=found.__getitem__)
+    return best, found[best]
 
 
 # The new network ----------------------------------------------------------------------------------

@@ -36,7 +36,12 @@ class Leaf:
     tuned: bool
 
 
-LEAVES: tuple[Leaf, ...] = ()
+LEAVES: tuple[Leaf, ...] = (
+    Leaf("sixteen", 1, False),
+    Leaf("quantise", 8, True),
+    Leaf("palettes", 4, False),  # it trains by itself
+    Leaf("palettes", 3, False),
+)
 
 
 @dataclass(frozen=True)
@@ -127,4 +132,4 @@ class Recipe:
         return made
 
 
-ENERGY = 0.02  # of the weights that factors may lose
+ENERGY = 0.1  # that factors may lose, all layers together

@@ -84,7 +84,8 @@ def parameter(writer: Writer, name: str, given: Stored, levels: Array) -> str:
     whole = writer.tensor(levels, f"{name}_levels")
     zeros = []
     if levels.dtype == np.int8:
-        zeros = [writer.tensor(np.zeros(given.scale.shape, np.int8))]
+        # Of its own: some readers change what they find, and fail where it is shared.
+        zeros = [writer.tensor(np.zeros(given.scale.shape, np.int8), f"{name}_zero")]
     return writer.node("DequantizeLinear", whole, scale, *zeros, axis=given.axis)
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.levels import level_of
 from faltung.graph.broadcast import joint
 from faltung.graph.contracted import takes_epilogue
 from faltung.graph.ops import (
@@ -21,6 +22,7 @@ from faltung.graph.ops import (
     Contract,
     Convolve,
     ConvolveInput,
+    ConvolveInteger,
     Elementwise,
     Reduce,
     Reduction,
@@ -54,7 +56,13 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
-    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1, from_last=True)
+    stays = _stored_levels(made)
+    made = _inlined(
+        made,
+        kept,
+        lambda producer, readers: len(readers) == 1 and producer.output.name not in stays,
+        from_last=True,
+    )
     made = _finished(made, kept)
     made = _into_convolutions(made, kept)
     made = _into_resamplings(made, kept)
@@ -111,6 +119,42 @@ def _inlined(
             others = [reader for reader in readers[name] if reader != number]
             readers[name] = sorted({*others, *numbers})
     return tuple(made.values())
+
+
+def _stored_levels(nodes: Sequence[Node]) -> set[str]:
+    """Levels (``geometry/levels.py``) that are stored by the convolutions which make them: of
+    several that a formula reads, all but those of the last convolution, which takes it along. Else
+    the others would store numbers of float32.
+    """
+    makers = {node.output.name: number for number, node in enumerate(nodes)}
+
+    def source(name: str) -> int:
+        """The convolution that a value follows from by formulas of one operand; -1: none."""
+        while name in makers:
+            node = nodes[makers[name]]
+            if isinstance(node.op, ConvolveInteger):
+                return makers[name]
+            if not _plain(node) or len(node.inputs) != 1:
+                return -1
+            name = node.inputs[0].name
+        return -1
+
+    found: set[str] = set()
+    for node in nodes:
+        if not _plain(node) or len(node.inputs) < 2:
+            continue
+        levels = {}
+        for value in node.inputs:
+            while value.name in makers and _plain(maker := nodes[makers[value.name]]):
+                if level_of(maker.op.outputs[0]) is not None:  # type: ignore[union-attr]
+                    levels[value.name] = source(value.name)
+                    break
+                if len(maker.inputs) != 1:
+                    break
+                (value,) = maker.inputs
+        made = {name for name, place in levels.items() if place >= 0}
+        found |= made - {max(made, key=lambda name: levels[name], default="")}
+    return found
 
 
 def _plain(node: Node) -> bool:
@@ -299,7 +343,7 @@ def _is_like(value: Value, other: Value) -> bool:
 
 def _takes_epilogue(node: Node) -> bool:
     op = node.op
-    if isinstance(op, Convolve):
+    if isinstance(op, Convolve | ConvolveInteger):
         return True
     if isinstance(op, Contract):
         return takes_epilogue(node)
@@ -311,7 +355,7 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
     that is too much for one.
     """
     op = conv.op
-    assert isinstance(op, Convolve | ConvolveInput | Contract)
+    assert isinstance(op, Convolve | ConvolveInput | ConvolveInteger | Contract)
     count = 3 if not isinstance(op, Contract) and op.bias else 2
     read = (*conv.inputs[count:], *(value for value in node.inputs if value != conv.output))
     aux = list(dict.fromkeys(read))

@@ -9,7 +9,14 @@ lies, and its result is seen otherwise. Channels stay what they are.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from faltung.graph.ops import Contract, Convolve, ConvolveInput, Elementwise, View
+from faltung.graph.ops import (
+    Contract,
+    Convolve,
+    ConvolveInput,
+    ConvolveInteger,
+    Elementwise,
+    View,
+)
 from faltung.graph.value import Node, Value
 
 
@@ -25,7 +32,7 @@ def views_last(nodes: Sequence[Node]) -> tuple[Node, ...]:
             sources[node.output.name] = source
             made.append(replace(node, inputs=(source,)))
             continue
-        if isinstance(node.op, Convolve | ConvolveInput | Contract):
+        if isinstance(node.op, Convolve | ConvolveInput | ConvolveInteger | Contract):
             products[node.output.name] = len(products)
         found = _before_the_view(node, sources, products)
         if found is None:

@@ -9,16 +9,20 @@ the level and the number that it stands for; then the numbers are put off as far
   levels, and so does a maximum, because a larger level stands for a larger number;
 - a concatenation of numbers on different grids that is put on one itself is a concatenation of
   levels on that: each part is put on it alone;
-- a level that was made of the number that stands for it is that level.
+- a level that was made of the number that stands for it is that level;
+- a convolution of numbers on a grid by a weight on a grid is one of whole numbers, whose sum times
+  both scales is what it was.
 
-All of that is exact. What is left are formulas from levels to levels, which fusion makes one of,
-and which ``program`` keeps in 8 bits.
+All of that is exact where sums of float32 are. What is left are formulas from levels to levels,
+which fusion makes one of, and which ``program`` keeps in 8 bits.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from faltung.geometry.expr import Expr, operand
+from faltung.geometry import levels
+from faltung.geometry.expr import Expr, operand, unary
 from faltung.geometry.levels import (
     Level,
     grid_of,
@@ -28,14 +32,26 @@ from faltung.geometry.levels import (
     number_of,
     stored_as,
 )
-from faltung.graph.ops import Concat, Elementwise, Permute, Pool, Reshape, Slice, View
+from faltung.graph.fold import Derived
+from faltung.graph.ops import (
+    Concat,
+    Convolve,
+    ConvolveInteger,
+    Elementwise,
+    Permute,
+    Pool,
+    Reduce,
+    Reshape,
+    Slice,
+    View,
+)
 from faltung.graph.value import Node, Value, consumers
 
 X = operand(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Gridded:
     """Where a value's levels are: a value of whole numbers from ``low`` to ``high``, which stand
     for (level - zero) * scale.
     """
@@ -46,23 +62,33 @@ class Grid:
     low: int
     high: int
 
-    def same(self, other: "Grid") -> bool:
+    def same(self, other: "Gridded") -> bool:
         return (self.scale, self.zero) == (other.scale, other.zero)
 
 
 # Activations --------------------------------------------------------------------------------------
 
 
-def with_levels(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
-    """The same computation over levels, as far as there are some; ``kept``: names of values that
-    are read elsewhere. Nodes that nothing reads any more are not removed.
+class Integers(NamedTuple):
+    """A network over levels. derived: what follows from parameters, that of weights on grids too.
+    reasons: by the names of their results, why convolutions are not of whole numbers.
     """
-    return _Levels(nodes, kept).nodes()
+
+    nodes: tuple[Node, ...]
+    derived: tuple[Derived, ...]
+    reasons: dict[str, str]
 
 
-def finds(nodes: Iterable[Node]) -> bool:
-    """Whether any value is put on a grid."""
-    return any(_formula(n) is not None and _level(n) is not None for n in nodes)
+def with_levels(
+    nodes: Sequence[Node], kept: Collection[str], derived: Sequence[Derived] = ()
+) -> Integers:
+    """The same computation over levels, as far as there are some. kept: names of values that are
+    read elsewhere; derived: what follows from parameters, among it weights on grids. Nodes that
+    nothing reads any more are not removed.
+    """
+    walk = _Levels(nodes, kept, derived)
+    made = walk.nodes()
+    return Integers(made, tuple(walk.derived.values()), walk.reasons)
 
 
 class _Levels:
@@ -70,11 +96,15 @@ class _Levels:
     values that are others.
     """
 
-    def __init__(self, nodes: Sequence[Node], kept: Collection[str]) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], kept: Collection[str], derived: Sequence[Derived]
+    ) -> None:
         self.given, self.kept = nodes, kept
+        self.derived = {d.value.name: d for d in derived}
+        self.reasons: dict[str, str] = {}
         self.readers = consumers(tuple(nodes))
         self.made: list[Node] = []
-        self.grids: dict[str, Grid] = {}
+        self.grids: dict[str, Gridded] = {}
         self.levels: dict[str, tuple[int, int]] = {}
         self.same: dict[str, Value] = {}
 
@@ -91,7 +121,7 @@ class _Levels:
             return
         if self.number(node) or self.moved(node) or self.joined(node):
             return
-        self.made.append(node)
+        self.made.append(self.convolved(node) if isinstance(node.op, Convolve) else node)
 
     # Formulas ------------------------------------------------------------------------------------
 
@@ -113,7 +143,7 @@ class _Levels:
             self.made.append(replace(node, op=replace(op, outputs=(made,)), outputs=(q,)))
             self.levels[q.name] = found.low, found.high
         if whole:
-            self.stands(node.output, Grid(q, scale, zero, found.low, found.high), node)
+            self.stands(node.output, Gridded(q, scale, zero, found.low, found.high), node)
 
     def already(self, node: Node, found: Level, scale: float, zero: float) -> Value | None:
         """The levels of which the node makes the numbers levels again."""
@@ -125,7 +155,7 @@ class _Levels:
         fits = found.low <= grid.low and grid.high <= found.high
         return grid.levels if fits and grid.levels.shape == node.output.shape else None
 
-    def stands(self, value: Value, grid: Grid, node: Node) -> None:
+    def stands(self, value: Value, grid: Gridded, node: Node) -> None:
         """The numbers that levels stand for, as a value of its own."""
         made = number(X, grid.scale, grid.zero)
         op = Elementwise(value.shape, (made,), batched=value.batched)
@@ -143,7 +173,7 @@ class _Levels:
             return False
         self.made.append(node)
         if found.scale.value > 0 and node.inputs[0].shape == node.output.shape:
-            grid = Grid(node.inputs[0], found.scale.value, found.zero.value, *bounds)
+            grid = Gridded(node.inputs[0], found.scale.value, found.zero.value, *bounds)
             self.grids[node.output.name] = grid
         return True
 
@@ -190,7 +220,7 @@ class _Levels:
         parts = [self.part(v, wanted, node) for v in node.inputs]
         q = self.concatenated(node, parts, wanted.low, wanted.high)
         scale, zero = _numbers(wanted)
-        self.stands(node.output, Grid(q, scale, zero, wanted.low, wanted.high), node)
+        self.stands(node.output, Gridded(q, scale, zero, wanted.low, wanted.high), node)
         return True
 
     def range(self, bounds: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -222,6 +252,83 @@ class _Levels:
                 return None
             found.add(put[0])
         return found.pop() if len(found) == 1 else None
+
+    # Convolutions ---------------------------------------------------------------------------------
+
+    def convolved(self, node: Node) -> Node:
+        """The convolution, of whole numbers if it can be."""
+        op = node.op
+        assert isinstance(op, Convolve)
+        x, w, *rest = node.inputs
+        grid, weight = self.grids.get(x.name), self.derived.get(w.name)
+        found = None if weight is None else grid_of(weight.expr or X)
+        reason = _why_not(op, grid, found, weight)
+        if reason:
+            self.reasons[node.output.name] = reason
+            return node
+        assert grid is not None and found is not None and weight is not None
+        made = level(found.x, found.scale, found.zero, found.low, found.high)
+        whole = self.follows(replace(weight, expr=made), "levels", w)
+        scales = self.scales(weight, grid, found)
+        bias = self.bias(rest[0], scales, grid) if op.bias else None
+        inputs = [grid.levels, whole, *([] if bias is None else [bias]), scales.value]
+        total = unary("as_float32", X * operand(1))
+        if op.bias and bias is None:
+            total, inputs = total + operand(2), [*inputs, rest.pop(0)]
+        own = levels.Grid(1.0, int(grid.zero), grid.low, grid.high)
+        made_of = ConvolveInteger(op.spec, own, bias is not None, total)
+        return replace(node, op=made_of, inputs=tuple(inputs))
+
+    def follows(self, made: Derived, what: str, like: Value) -> Value:
+        """Something else that follows from the same parameters."""
+        value = replace(like, name=f"{like.name}.{what}")
+        self.derived[value.name] = replace(made, value=value)
+        return value
+
+    def scales(self, weight: Derived, grid: Gridded, found: Level) -> Derived:
+        """What a unit of the sums of whole numbers is worth, for each output channel."""
+        name = weight.sources[1]
+        value = Value(f"{weight.value.name}.scale.{grid.scale!r}", weight.shapes[1], batched=False)
+        unit = found.scale.replaced([X, X]) * grid.scale
+        made = Derived(
+            value, "formula", (name,), weight=name, expr=unit, shapes=(weight.shapes[1],)
+        )
+        self.derived[value.name] = made
+        return made
+
+    def bias(self, bias: Value, scales: Derived, grid: Gridded) -> Value | None:
+        """The bias as whole numbers of these units; None where it is not on their grid."""
+        made = self.derived.get(bias.name)
+        found = None if made is None else grid_of(made.expr or X)
+        if made is None or found is None or made.sources[1:] != scales.sources:
+            return None
+        unit = found.scale.replaced([X, X])
+        if (found.x, found.zero.value, unit) != (X, 0, scales.expr):
+            return None
+        whole = level(found.x, found.scale, found.zero, found.low, found.high)
+        return self.follows(replace(made, expr=whole), "levels", bias)
+
+
+# Numbers of a sum at most: so that it stays within 32 bits.
+MOST_TERMS = (1 << 30) // (255 * 128)
+
+
+def _why_not(
+    op: Convolve, grid: Gridded | None, found: Level | None, weight: Derived | None
+) -> str:
+    """Why a convolution is not one of whole numbers; "" where it is."""
+    if grid is None:
+        return "its input is on no grid of 8 bits"
+    if found is None or weight is None:
+        return "its weight is on no grid"
+    plain = (found.x, found.zero.value) == (X, 0) and found.low >= -128 and found.high <= 127
+    if not plain or weight.shapes[1] != (op.spec.channels_out,):
+        return "its weight is on a grid of another kind"
+    if op.spec.channels_in // op.spec.groups * op.spec.taps > MOST_TERMS:
+        return "its sums could leave 32 bits"
+    if op.epilogue is not None or op.spec.dtype != "float32":
+        return f"it is one of {op.spec.dtype}"
+    return ""
 
 
 def replaced(found: Level, x: Expr) -> Expr:
@@ -274,3 +381,92 @@ def _moves(node: Node) -> bool:
     if isinstance(op, Pool):
         return op.spec.kind == "max" and not op.indexed
     return isinstance(op, View | Reshape | Permute | Slice)
+
+
+# What can be kept in 8 bits -----------------------------------------------------------------------
+
+
+def levels_of(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
+    """The values that are whole numbers of 8 bits, whatever the nodes are given: the least and the
+    largest that each can be, by its name.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for node in nodes:  # what convolutions of whole numbers read, whatever made it
+        if isinstance(node.op, ConvolveInteger):
+            found[node.inputs[0].name] = node.op.x.low, node.op.x.high
+    for node in nodes:
+        op = node.op
+        if isinstance(op, Elementwise):
+            pairs = zip(op.outputs, node.outputs, strict=False)
+            found |= {v.name: bounds for e, v in pairs if (bounds := _bounds(e)) is not None}
+            if op.outputs[:1] == (X,) and node.inputs[0].name in found:  # a copy
+                found[node.output.name] = found[node.inputs[0].name]
+        elif isinstance(op, Concat) and all(v.name in found for v in node.inputs):
+            lows, highs = zip(*(found[v.name] for v in node.inputs), strict=True)
+            found[node.output.name] = min(lows), max(highs)
+        elif _moves(node) and node.inputs[0].name in found:
+            found[node.output.name] = found[node.inputs[0].name]
+        elif (bounds := _bounds(getattr(op, _LAST.get(type(op), "epilogue"), None))) is not None:
+            found[node.output.name] = bounds
+    return {name: bounds for name, bounds in found.items() if stored_as(*bounds)}
+
+
+# The field of an operation that has the formula of what it stores.
+_LAST: dict[type, str] = {Reduce: "finish"}
+
+
+def _bounds(expr: Expr | None) -> tuple[int, int] | None:
+    """Between what levels a formula gives; None where it gives other numbers."""
+    found = None if expr is None else level_of(expr)
+    return None if found is None or not found.stored else (found.low, found.high)
+
+
+def in_8_bits(nodes: Sequence[Node], stored: Callable[[Value], str]) -> tuple[Node, ...]:
+    """The nodes, where convolutions of whole numbers know what is kept in 8 bits: of what they read
+    beside the sum, and of what they make. stored: the type of a value in memory, "" for numbers.
+    """
+    found = levels_of(nodes)
+    made = []
+    for node in nodes:
+        op = node.op
+        if isinstance(op, ConvolveInteger):
+            aux = node.inputs[3 if op.bias else 2 :]
+            grids = tuple(
+                levels.Grid(1.0, 0, *_LIMITS[stored(v)]) if stored(v) else None for v in aux
+            )
+            op = replace(op, grids=grids)
+            if stored(node.output):
+                op = _result(op, found[node.output.name])
+            node = replace(node, op=op)
+        made.append(node)
+    return tuple(made)
+
+
+_LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
+
+
+def _result(op: ConvolveInteger, bounds: tuple[int, int]) -> ConvolveInteger:
+    """The same convolution, which stores levels in 8 bits."""
+    assert op.epilogue is not None
+    found = level_of(op.epilogue)
+    assert found is not None and found.scale.value is not None and found.zero.value is not None
+    grid = levels.Grid(found.scale.value, int(found.zero.value), *bounds)
+    return replace(op, epilogue=found.x, result=grid)
+
+
+def read_in_8_bits(nodes: Sequence[Node], stored: Callable[[Value], str]) -> tuple[Node, ...]:
+    """The nodes, with a copy of each value that a convolution of whole numbers reads and that is
+    kept otherwise, as where it is a result of the network too.
+    """
+    made: list[Node] = []
+    copies: dict[str, Value] = {}
+    for node in nodes:
+        x = node.inputs[0] if isinstance(node.op, ConvolveInteger) else None
+        if x is not None and not stored(x):
+            if x.name not in copies:
+                copies[x.name] = replace(x, name=f"{x.name}.copy")
+                op = Elementwise(x.shape, (X,), batched=x.batched)
+                made.append(Node(op, (x,), (copies[x.name],), node.layer))
+            node = replace(node, inputs=(copies[x.name], *node.inputs[1:]))
+        made.append(node)
+    return tuple(made)

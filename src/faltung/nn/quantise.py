@@ -157,11 +157,14 @@ def grid_scale(b: Builder, x: Value) -> float | None:
     op = node.op
     if isinstance(op, Elementwise) and len(op.outputs) == 1 and not op.reductions:
         found = grid_of(op.outputs[0])
-        return None if found is None else found.scale.value
+        if found is not None:
+            return found.scale.value
     if isinstance(op, Concat):
         scales = {grid_scale(b, value) for value in node.inputs}
         return scales.pop() if len(scales) == 1 else None
-    return grid_scale(b, node.inputs[0]) if moves(op) else None
+    # What leaves out entries in training is not there at inference: both have the same parameters.
+    drops = node.kind is not None and node.kind.name in ("Dropout", "StochasticDepth")
+    return grid_scale(b, node.inputs[0]) if drops or moves(op) else None
 
 
 def moves(op: Op) -> bool:

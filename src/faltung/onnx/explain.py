@@ -8,6 +8,7 @@ from faltung.onnx.gaps import node, title
 from faltung.onnx.parts import Record, Routine
 from faltung.onnx.read import Body, Call
 from faltung.program.bands import described
+from faltung.program.explained import in_integers
 
 
 def explained(routine: Routine, where: str) -> str:
@@ -53,7 +54,9 @@ def _record(routine: Routine, record: Record, number: int, indent: str, depth: i
             lines[-1] += f" (a graph of {_nodes(len(part.graph.nodes))})"
         program = record.program
         if program is not None and program.compiled is not None:
-            lowered = program.compiled.inference.assembly.lowered
+            inference = program.compiled.inference
+            lines += [f"{indent}  {line}" for line in in_integers(inference)]
+            lowered = inference.assembly.lowered
             found = [described(made.chain) for made in lowered if made.chain is not None]
             lines += [f"{indent}  chain {line}" for line in found]
     return lines

@@ -21,7 +21,7 @@ from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
-from faltung.onnx import host, quantised, unroll
+from faltung.onnx import host, qlinear, quantised, unroll
 from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.gaps import Gap, attributes, node, title, unsupported
@@ -198,6 +198,9 @@ class _Importer:
             if not self.k.anywhere(call):
                 raise Unsaid("no such operator here")
             return self.later(call, inputs)
+        if qlinear.known(call) and (call.domain or _is_level(inputs[0])):
+            self.insert(self.k.spelled(call))
+            return None
         settled = self.by_shape(call, inputs)
         if settled is not None:
             return settled
@@ -424,6 +427,11 @@ def _quantised(call: Call, inputs: Sequence[Entry | None]) -> str | None:
     kinds = {x.dtype if isinstance(x, Tensor) and x.value.kind == "float" else "" for x in data}
     kind = kinds.pop() if len(kinds) == 1 else ""
     return kind if kind in host.SMALL else None
+
+
+def _is_level(x: Entry | None) -> bool:
+    """Whether a tensor is of whole numbers that the graph has made."""
+    return isinstance(x, Tensor) and x.value.kind == "float" and x.dtype in host.SMALL
 
 
 def _as(x: Entry, dtype: str) -> Entry:

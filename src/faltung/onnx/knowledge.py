@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
-from faltung.onnx import flat, host, unroll
+from faltung.onnx import flat, host, qlinear, unroll
 from faltung.onnx.read import Body, Call, File, function_body, released
 from faltung.onnx.schemas import check, defaults, definition
 from faltung.onnx.tensors import number_of
@@ -70,6 +70,8 @@ class Knowledge:
 
     def anywhere(self, call: Call) -> bool:
         """Whether there is such an operator: compiled, on the host, or made of others."""
+        if call.domain and qlinear.known(call):
+            return True
         if call.domain or host.anywhere(call) or call.op in ("If", "Shape", "Size", "Constant"):
             return not call.domain
         from onnx import defs
@@ -108,6 +110,14 @@ class Knowledge:
         key = id(call), str(count)
         if key not in self._branches:
             self._branches[key] = unroll.unrolled(call, count, self._unfolder.function)
+            self._kept.append(call)
+        return self._branches[key]
+
+    def spelled(self, call: Call) -> Settled:
+        """What takes the place of an operator on quantised numbers."""
+        key = id(call), "between real numbers"
+        if key not in self._branches:
+            self._branches[key] = qlinear.spelled(call), {}
             self._kept.append(call)
         return self._branches[key]
 

@@ -4,7 +4,7 @@ There is a barrier between two nodes only if one of them writes what the other r
 branches of an Inception module have none between them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -24,7 +24,7 @@ from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
-from faltung.program.stored import Halves, lower_stored
+from faltung.program.stored import ITEMS, Halves, lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
@@ -93,7 +93,7 @@ class Assembly:
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self.halves: Collection[str] = () if halves is None else halves.buffers
+        self.halves: Mapping[str, str] = {} if halves is None else halves.kinds
         if halves is None:
             every = [lower(lowering, node) for node in nodes]
         else:
@@ -200,7 +200,7 @@ class Assembly:
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
-        numbers = raw.view(_dtype(root, self.lowering.dtype))
+        numbers = raw.view(self._held(root))
         if not root.batched:
             return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
         if not value.batched:  # the first position of a map
@@ -213,13 +213,18 @@ class Assembly:
         matrix = as_strided(rows, (samples * value.positions, value.channels), steps)
         return _spread(matrix, (samples, *value.space))
 
+    def _held(self, root: Value) -> str:
+        """The dtype of the numbers in a buffer."""
+        kind = self.halves.get(root.name, "")
+        return kind if kind in ("uint8", "int8") else _dtype(root, self.lowering.dtype)
+
     # Memory --------------------------------------------------------------------------------------
 
     def _bytes(self, value: Value) -> int:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
         if value.name in self.halves:
-            return size * batch * 2
+            return size * batch * ITEMS[self.halves[value.name]]
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 
     def _feed(self, feeds: Sequence[Value]) -> None:

@@ -105,7 +105,7 @@ class Borrowed:
     # Nodes ---------------------------------------------------------------------------------------
 
     def _inferred(self, graph: Graph) -> Any:
-        nodes, outputs, derived, updates = simplified(graph)
+        nodes, outputs, derived, updates, _ = simplified(graph)
         self.updates = updates
         return nodes, outputs, derived, (len(nodes),)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.fold import Derived
-from faltung.graph.ops import Convolve, ConvolveInput, Recurrence
+from faltung.graph.ops import Convolve, ConvolveInput, ConvolveInteger, Recurrence
 from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Graph, Node, Parameter
 from faltung.methods.base.correlation import Strides
@@ -145,6 +145,9 @@ class Weights:
                 out[...] = rounded(out, self.numbers.stored)
 
 
+_FILTERS = (Convolve, ConvolveInput, ConvolveInteger)
+
+
 def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:
     """Parameters that only convolutions and recurrences read, as their weights: these take any
     strides.
@@ -152,7 +155,7 @@ def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str
     found: set[str] = set()
     others: set[str] = set()
     for node in nodes:
-        own = {node.inputs[1].name} if isinstance(node.op, Convolve | ConvolveInput) else set()
+        own = {node.inputs[1].name} if isinstance(node.op, _FILTERS) else set()
         if isinstance(node.op, Recurrence):
             own = {w.name for part in inputs_of(node.op, node.inputs)[0] for w in part.recurrent}
         for value in node.inputs:

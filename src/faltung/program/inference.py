@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
 from faltung.graph.fuse_views import views_last
 from faltung.graph.gates import gated
-from faltung.graph.ops import Convolve, Softmax
+from faltung.graph.grids import with_levels
+from faltung.graph.ops import Softmax
 from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
@@ -26,6 +27,7 @@ from faltung.program.assemble import Assembly
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
 from faltung.program.inputs import Fed, input_layouts
+from faltung.program.integers import settled
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -39,12 +41,21 @@ Array = npt.NDArray[Any]
 Updates = tuple[tuple[Value, Value], ...]
 
 
-def simplified(
-    graph: Graph, softmax: bool = False
-) -> tuple[tuple[Node, ...], tuple[Value, ...], list[Derived], Updates]:
+class Simplified(NamedTuple):
     """What is left to run: the nodes, the outputs, what is derived from parameters alone, and the
-    new values of those that are not trained. softmax: as ``Inference``.
+    new values of those that are not trained. reasons: by the names of their results, why
+    convolutions are not of whole numbers, where a network has levels.
     """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[Value, ...]
+    derived: list[Derived]
+    updates: Updates
+    reasons: dict[str, str]
+
+
+def simplified(graph: Graph, softmax: bool = False, integers: bool = False) -> Simplified:
+    """The graph in fewer and simpler operations. softmax, integers: as ``Inference``."""
     plain, derived = folded(expanded(graph)[0])
     nodes, outputs = plain.nodes, plain.outputs
     if softmax:
@@ -52,14 +63,13 @@ def simplified(
         nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
         outputs = (likely, *outputs[1:])
     kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
+    reasons: dict[str, str] = {}
+    if integers and graph.dtype == "float32":
+        nodes, derived, reasons = with_levels(nodes, kept, derived)
     nodes = with_attention(moved(needed(nodes, kept), kept), kept)
     nodes = views_last(recognised(nodes, kept))
-    return (
-        gated(fused(needed(nodes, kept), kept), kept),
-        outputs,
-        list(derived),
-        plain.updates,
-    )
+    nodes = gated(fused(needed(nodes, kept), kept), kept)
+    return Simplified(nodes, outputs, list(derived), plain.updates, reasons)
 
 
 class Inference:
@@ -68,8 +78,10 @@ class Inference:
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products only. bands: whether
-    chains of layers may run band by band, with the same bits. Where the state keeps weights in 16
-    bits, so does the program what its nodes make; inputs and results are float32. Parameters
+    chains of layers may run band by band, with the same bits. integers: whether a network whose
+    values and weights lie on grids runs in whole numbers of 8 bits (``graph/grids.py``); else in
+    float32, which gives the same numbers where its sums are exact. Where the state keeps weights in
+    16 bits, so does the program what its nodes make. Inputs and results are float32. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
     """
@@ -83,6 +95,7 @@ class Inference:
         softmax: bool = False,
         precision: str = "fast",
         bands: bool = True,
+        integers: bool = True,
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -90,17 +103,21 @@ class Inference:
             raise FaltungError("graph: must be built for inference, not for training")
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
-        nodes, outputs, derived, _ = simplified(graph, softmax)
+        nodes, outputs, derived, _, self.reasons = simplified(
+            graph, softmax, integers and not state.stored
+        )
         nodes, first = input_layouts(graph.inputs, nodes)
+        nodes, places, levels = settled(graph, nodes, outputs, first)
+        self.levels = levels
         self.nodes, self.outputs = nodes, outputs
-        places = Places(nodes, [value.name for value in graph.inputs], first)
         weights = Weights(state, derived, nodes)
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
-        specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
+        specs = (str(node.op.spec) for node in nodes if hasattr(node.op, "spec"))
         about = "inference", str(batch), *map(repr, graph.inputs), *specs
         counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
         lowering = Lowering(*where, machine or current(), policy, about)
+        lowering.items = dict.fromkeys(levels, 1)
         lent = _lent(graph.inputs, outputs, places)
         size = batch * np.dtype(graph.dtype).itemsize
         self.assembly = Assembly(
@@ -111,8 +128,8 @@ class Inference:
             weights=weights,
             feeds=[*(v for v in graph.inputs if v not in lent), *counts.values()],
             kept=list(outputs),
-            bands=bands and not state.stored,
-            halves=halves_of(state.stored, nodes, places, outputs, weights),
+            bands=bands and not (state.stored or levels),
+            halves=halves_of(state.stored, nodes, places, outputs, weights, levels),
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]

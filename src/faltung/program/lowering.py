@@ -126,6 +126,8 @@ class Lowering:
         self.shelf = Shelf(machine, policy, about)
         self._packing = Shelf(machine, replace(policy, packs=True, priced=True))
         self.itemsize = np.dtype(dtype).itemsize
+        # Bytes of a number, of buffers that are kept otherwise.
+        self.items: dict[str, int] = {}
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         # What is done with gradients instead of storing them, by their names.
         self.updates: dict[str, Updated] = {}
@@ -135,7 +137,7 @@ class Lowering:
 
     def where(self, value: Value) -> Operand:
         place = self.places.place(value)
-        return Operand(place.buffer, place.channel * self.itemsize)
+        return Operand(place.buffer, place.channel * self.items.get(place.buffer, self.itemsize))
 
     def pitch(self, value: Value) -> int:
         return self.places.place(value).pitch

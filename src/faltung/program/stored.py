@@ -14,8 +14,10 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from faltung.codegen.storage import Access
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
+from faltung.graph.ops import Attention, ConvolveInteger
 from faltung.graph.value import Node, Value
 from faltung.methods.base.kernel import Kernel
 from faltung.methods.base.step import Operand, Step, Work, relocated, waiting
@@ -27,35 +29,42 @@ from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering
 from faltung.program.places import Place, Places
 
-# From how many loads of each number on it takes less time to widen an array first.
-WIDEN_LOADS = 3
-# Vectors of results that a number meets when it is loaded alone, about.
+# Vectors of results that a number meets when it is loaded alone, about. Instructions for a vector
+# of numbers that are widened beforehand, and for the step that does it.
 SINGLE_VECTORS = 2
+WIDEN_VECTOR, WIDEN_STEP = 4, 1000
 
 
 @dataclass(frozen=True)
 class Halves:
-    """What is kept in 16 bits. kind: "float16" or "bfloat16". buffers: names of values and
-    parameters. weights: of values that hold numbers of 16 bits in float32.
+    """What is kept in fewer bits. kind: "float16" or "bfloat16", of packed weights, or "". kinds:
+    of values and parameters, by name: these, or "uint8", "int8" for levels. weights: of values that
+    hold numbers of 16 bits in float32.
     """
 
     kind: str
-    buffers: frozenset[str]
+    kinds: Mapping[str, str]
     weights: frozenset[str]
+
+
+# Bytes of a number.
+ITEMS = {"float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class _Marked:
-    """A value of the node being lowered: where it really is, and whether in 16 bits."""
+    """A value of the node being lowered: where it really is, and its kind if it is narrow."""
 
     value: Value
     name: str
     place: Place
-    narrow: bool
+    narrow: str
 
 
 def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
     """The steps of a node over values of which some are kept in 16 bits; None for a view."""
+    if isinstance(node.op, ConvolveInteger):  # which knows
+        return lower(low, node)
     wide: set[str] = set()
     while True:
         marks = _marks(low, halves, node)
@@ -77,7 +86,7 @@ def _marks(low: Lowering, halves: Halves, node: Node) -> dict[str, _Marked]:
     for value in (*node.inputs, *node.outputs):
         place = low.places.place(value)
         name = f"value {value.name}"
-        narrow = place.buffer in halves.buffers and value.kind == "float"
+        narrow = halves.kinds.get(place.buffer, "") if value.kind == "float" else ""
         found[name] = _Marked(value, name, place, narrow)
     return found
 
@@ -108,6 +117,8 @@ class _Choice:
 
     def _copied(self, made: Lowered) -> set[str]:
         """The packed arrays that only copies fill, with numbers of 16 bits."""
+        if not self.halves.kind:
+            return set()
         found, other = set[str](), set[str]()
         for step in (*made.prepare, *made.steps):
             read, written = self._used(step)
@@ -153,29 +164,38 @@ class _Choice:
         return unfit & self.marks.keys()
 
     def _busy(self) -> set[str]:
-        """The marks that are read so often that it takes less time to widen them first: by a step
-        that multiplies two arrays, of which each number is used many times.
+        """The marks that are multiplied so often that it takes less time to widen them first: where
+        a step multiplies two arrays, it converts a number at each load.
         """
-        products = macs(self.made.node) * self.low.batch
-        lanes = self.low.machine.lanes(self.low.dtype)
+        node, low = self.made.node, self.low
+        products = macs(node) * low.batch
+        if not products:
+            return set()
+        lanes = low.machine.lanes(low.dtype)
+        factors = node.inputs[: 3 if isinstance(node.op, Attention) else 2]
+        names = {f"value {v.name}": self._size(v) for v in factors if low.computed(v)}
         found = set[str]()
-        for step in self.made.steps if products else ():
-            read = {}
-            for word, access in accesses_of(step.recipe, self.low.machine).items():
-                argument = step.arguments[word]
-                name = argument.name if isinstance(argument, Operand) else ""
-                if access.reads and (name in self.marks or name in self.made.kept):
-                    read[name] = access
-            if len(read) < 2 or isinstance(step.recipe, Copy):
+        for step in self.made.steps:
+            read = self._multiplied(step)
+            if len(read) < 2:
                 continue
-            for name in read.keys() & self.narrow:
-                value = self.marks[name].value
-                # A number that is read alone meets some vectors.
-                met = SINGLE_VECTORS * lanes if read[name].single else 1
-                loads = products / (self._size(value) * met)
-                if self.low.computed(value) and loads >= WIDEN_LOADS:
+            for name in read.keys() & names.keys() & self.narrow:
+                met = SINGLE_VECTORS * lanes if read[name].single else lanes
+                if products / met > names[name] * WIDEN_VECTOR / lanes + WIDEN_STEP:
                     found.add(name)
         return found
+
+    def _multiplied(self, step: Step) -> dict[str, Access]:
+        """The values and weights that a step reads, if it does more than copy."""
+        read: dict[str, Access] = {}
+        if isinstance(step.recipe, Copy):
+            return read
+        for word, access in accesses_of(step.recipe, self.low.machine).items():
+            argument = step.arguments[word]
+            name = argument.name if isinstance(argument, Operand) else ""
+            if access.reads and (name in self.marks or name in self.made.kept):
+                read[name] = access
+        return read
 
     def _clashing(self, step: Step) -> set[str]:
         """Arrays held in 16 bits that a step cannot access so, or not beside others."""
@@ -184,7 +204,8 @@ class _Choice:
             name = self._held(step, word)
             if name is None:
                 continue
-            alike = all(self._held(step, other) is not None for other in access.with_)
+            kinds = {self._kind(self._held(step, other)) for other in access.with_}
+            alike = kinds <= {self._kind(name)}
             if not access.fits or (access.reads and access.writes) or not alike:
                 found.add(name)
         return found
@@ -195,6 +216,12 @@ class _Choice:
         if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
             return argument.name
         return None
+
+    def _kind(self, name: str | None) -> str:
+        """How an array is held."""
+        if name is None:
+            return ""
+        return self.marks[name].narrow if name in self.marks else self.halves.kind
 
     # Steps ----------------------------------------------------------------------------------------
 
@@ -237,7 +264,7 @@ class _Choice:
         }
         found = {name: Operand(name) for name in (*every, *self.made.kept, *self.made.scratch)}
         for name, mark in self.marks.items():
-            place, item = mark.place, 2 if mark.narrow else 4
+            place, item = mark.place, ITEMS.get(mark.narrow, 4)
             if name in self.widened:
                 found[name] = Operand(f"{self.low.number()} wide {name}")
             else:
@@ -255,10 +282,12 @@ class _Choice:
         for word, access in accesses_of(step.recipe, self.low.machine).items():
             name = self._held(step, word)
             if name is not None and (access.reads or access.writes):
-                words[word] = self.halves.kind
+                words[word] = self._kind(name)
         for word, argument in enumerate(arguments):
-            if isinstance(argument, Operand) and self._held(step, word) is not None:
-                arguments[word] = replace(argument, offset=argument.offset // 2)
+            kind = self._kind(self._held(step, word))
+            if isinstance(argument, Operand) and kind:
+                offset = argument.offset // self.low.itemsize * ITEMS[kind]
+                arguments[word] = replace(argument, offset=offset)
         if not words:
             return replace(step, arguments=tuple(arguments))
         assert isinstance(step.recipe, Kernel)
@@ -288,7 +317,7 @@ class _Choice:
         made = []
         for step in work.steps:
             words = {
-                word: self.halves.kind
+                word: mark.narrow
                 for word in accesses_of(step.recipe, low.machine)
                 if isinstance(step.arguments[word], Operand)
                 and step.arguments[word].name.startswith("narrow ")  # type: ignore[union-attr]
@@ -311,15 +340,16 @@ def halves_of(
     places: Places,
     kept: Iterable[Value],
     weights: Weights,
+    levels: Mapping[str, str],
 ) -> Halves | None:
     """What a program keeps in 16 bits: what its nodes make, except for results, and the parameters
-    that are kept so anyway. None: nothing.
+    that are kept so anyway; or in 8: ``levels``. None: nothing.
     """
     if not kind:
-        return None
+        return Halves("", levels, frozenset()) if levels else None
     results = {places.root(value).name for value in kept}
     made = {places.root(v).name for node in nodes for v in node.outputs if v.kind == "float"}
     # A result, or an input that something is joined with, stays as it is, and what lies in it.
     made = {name for name in made & places.made if name not in results}
     exact = {name for name, d in weights.derived.items() if d.kind == "weight"}
-    return Halves(kind, frozenset(made | weights.numbers.halves), frozenset(exact))
+    return Halves(kind, dict.fromkeys(made | set(weights.numbers.halves), kind), frozenset(exact))

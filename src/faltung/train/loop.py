@@ -27,6 +27,7 @@ from faltung.train.checks import check_run, weights_of
 from faltung.train.evaluate import evaluate
 from faltung.train.freezing import frozen
 from faltung.train.interrupts import Stopped, interrupts
+from faltung.train.levels import follow, settle, settled
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
@@ -141,6 +142,7 @@ class Loop:
                 self._run(show, interrupted)
         finally:
             self.model.changed()
+        settle(self.model)
         return self.history
 
     def _run(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
@@ -183,7 +185,7 @@ class Loop:
         # The pace does not include compiling.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
-        self.model.follow_weights()
+        follow(self.model)
         self.model.changed()
         self._close(start, pace, show)
 
@@ -252,7 +254,8 @@ class Loop:
         best = self._note_best(row, held)
         position.next_epoch()
         if best and (self.folder is not None or self.held is not None):
-            self._best = self.model.parameters, position.as_dict()
+            used = settled(self.model.training_graph, self.model.state.view)
+            self._best = self.model.parameters | used, position.as_dict()
         self.history.append(row)
         self._unsaved.append(row)
         self._save_after(EPOCH_SAVE_SECONDS)

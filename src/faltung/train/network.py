@@ -24,7 +24,6 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
-from faltung.graph.scales import followed
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
@@ -188,12 +187,6 @@ class Network:
         with self._lock:
             self.state.update(values)
             self.changed()
-
-    def follow_weights(self) -> None:
-        """Compute the scales of weights on grids again, from the weights as they are now."""
-        made = followed(self.state.parameters.values(), self.state.get)
-        if made:
-            self.set_parameters(made)
 
     def changed(self) -> None:
         """Note that the parameters have changed: programs read them again before their next run."""
@@ -390,13 +383,16 @@ class Network:
         True
         False
         """
+        self.write(check_path("path", path), coded=truth("coded", coded))
+
+    def write(self, path: str, *, coded: bool = False, packed: bool = False) -> None:
+        """``save``; ``packed``: weights of few values in 8 bits, which other programs can read."""
         about = {
             "faltung": "model",
             "format": str(FORMAT),
             "about": json.dumps(self.about(), sort_keys=True),
         }
-        coded = truth("coded", coded)
-        save_tensors(check_path("path", path), self.tensors(), about, coded=coded)
+        save_tensors(path, self.tensors(), about, coded=coded, packed=packed)
 
     def tensors(self) -> dict[str, Array | Words]:
         """All parameters as files hold them: weights of 16 bits in 16 bits."""
@@ -448,6 +444,8 @@ class Network:
         OSError
             The file cannot be read.
         """
+        if dtype is not None:
+            one_of("dtype", dtype, KEPT)
         tensors, metadata = load_tensors(check_path("path", path))
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
@@ -484,9 +482,11 @@ class Network:
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        half = self.state.halves if self.dtype == "float16" else ()
+        usual, half = self.graph.dtype, self.state.halves
+        # Numbers of 16 bits may be in a file as what they are, or widened.
+        narrow = [n for n in half if n in tensors and tensors[n].dtype == np.float16]
         wanted = {
-            p.name: (p.shape, "float16" if p.name in half else self.graph.dtype)
+            p.name: (p.shape, "float16" if p.name in narrow else usual)
             for p in self.training_graph.parameters
         }
         check_tensors(tensors, wanted, where)
