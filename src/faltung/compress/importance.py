@@ -30,8 +30,8 @@ Array = npt.NDArray[np.float64]
 # Samples that gradients are taken of, and how many at once: their squares are averaged.
 SAMPLES, BATCH = 512, 32
 # Of the labels, for importances: where a trained network is sure, the gradient of the plain loss
-# vanishes, and what is left comes from a few samples. ResNet-18 (a quarter as wide) on digits without
-# 40% of its multiply-adds and before fine-tuning: 31% right without, 86% with smoothed labels.
+# vanishes, and what is left comes from a few samples. ResNet-18, a quarter as wide, on digits,
+# without 40% of its multiply-adds and before fine-tuning: 31% right, and with smoothed labels 86%.
 SMOOTHING = 0.3
 
 
