@@ -75,7 +75,8 @@ def fold(model: Model) -> Outcome:
     >>> fold(Model(net, (1, 8, 8))).model.net
     Sequential(Conv(4, 3), ReLU())
     """
-    count, made, left = 0, model, ()
+    count, made = 0, model
+    left: tuple[Left, ...] = ()
     while True:  # what was folded may have something else beside it that can be folded
         folds, left = _found(made)
         if not folds:
@@ -226,8 +227,8 @@ def _applied(model: Model, folds: list[_Fold]) -> Model:
             take = _before if each.before else _after
             parameter = model.training_graph.parameter(weight)
             made = take(node, values[weight].reshape(parameter.inner), values.get(bias), part)
-            values[weight] = made[0].reshape(parameter.shape).astype(model.dtype)
-            values[bias] = made[1].astype(model.dtype)
+            values[weight] = made[0].reshape(parameter.shape)
+            values[bias] = made[1]
     edited = edit(model.net, edits)
     return remade(model, edited.net, edited.parameters(values))
 
