@@ -13,6 +13,7 @@ from faltung.compress import factorise as module
 from faltung.compress.factorise import Factorised, Times, factorise
 from faltung.compress.means import Task
 from faltung.data.source import ArraySource
+from faltung.formats.onnx_export import export_onnx
 from faltung.graph.summary import summary
 
 NET = nn.Sequential(
@@ -104,6 +105,19 @@ def test_all_of_the_energy_may_go() -> None:
 def test_a_strength_is_above_zero(strength: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="strength="):
         factorise(model(), task(), strength, measure=always)
+
+
+def test_what_is_not_finite_is_an_error() -> None:
+    one = model()
+    weight = one.parameters["linear1.weight"]
+    weight[3, 4] = np.nan
+    one.set_parameters({"linear1.weight": weight})
+    with pytest.raises(ValueError, match="the weight of 'linear1' is not finite"):
+        factorise(one, task(), 0.1, measure=always, seen=False)
+    one = model()
+    one.set_parameters({"conv1.weight": np.full((12, 3, 3, 3), 3e38)})
+    with pytest.raises(ValueError, match="reads numbers that are not finite from some"):
+        factorise(one, task(), 0.1, measure=always)
 
 
 # What is measured ---------------------------------------------------------------------------------
@@ -254,6 +268,13 @@ def test_it_trains_and_is_factorised_again() -> None:
     given = task(count=40)
     made: Factorised = factorise(one, given, 0.5, measure=always)
     made.model.fit(given.train, epochs=2, show=False)
+    pytest.importorskip("onnx")
+    exported = Model.from_onnx(export_onnx(made.model.graph, made.model.parameters))
+    x = given.train.read(np.arange(3))
+    x = made.model.standardised(x)
+    np.testing.assert_allclose(
+        exported.predict(x, softmax=False), made.model.program(3)(x), rtol=1e-4, atol=1e-4
+    )
     again = factorise(made.model, given, 0.5, measure=always)
     assert again.model.classes == one.classes and bytes_of(again.model) <= bytes_of(made.model)
 

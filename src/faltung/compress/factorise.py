@@ -86,7 +86,8 @@ def factorise(
     strength: the budget, the sum over all layers of the parts of energy that are lost, above 0.
     measure: milliseconds of two models; by default they take turns on this computer. measured:
     of an earlier call, which are not taken again. seen: whether energy is that of outputs for
-    samples of the training (``moments.py``), or of weights. ValueError: another strength.
+    samples of the training (``moments.py``), or of weights. ValueError: another strength, weights
+    or samples that are not finite.
     """
     budget = real("strength", strength)
     if not 0 < budget < float("inf"):
@@ -125,6 +126,8 @@ def apply(model: Model, task: Task, strength: float) -> Outcome:
 def _ways(site: Site, model: Model, root: Array | None, by: Saving, budget: float) -> list[Way]:
     """Those that are smaller and lose no more than the budget."""
     weight = site.weight(model)
+    if not np.isfinite(weight).all():
+        raise FaltungError(f"model: the weight of {site.name!r} is not finite: must be numbers")
     if root is not None:
         weight = _times(weight, root)
     whole = site.cost((site.whole(),))
