@@ -116,6 +116,8 @@ def sizes(shape: Sequence[int]) -> tuple[Sizes, ...]:
         ]
         strides = [min(s, size) for s, size in zip(strides, space, strict=True)]
         kernel = [max(5 if rank == 1 else 3, 2 * s - 1) for s in strides]
+        # No kernel sees more than there is; odd ones have a middle.
+        kernel = [min(k, size - 1 + size % 2) for k, size in zip(kernel, space, strict=True)]
         ends = [-(-size // s) for size, s in zip(space, strides, strict=True)]
         made.append(
             Sizes(channels, prod(space), outputs, prod(ends), tuple(kernel), tuple(strides))
