@@ -35,7 +35,7 @@ def page(
         explained=(
             f"{name[:1].upper()}{name[1:]} is that on the samples that chose nothing; its 95% "
             "interval is the thin line. Small dots are beyond the limits. Times are for one "
-            f"sample, the median of several measurements, on {current()}."
+            f"sample, the least of several measurements, on {current()}."
         ),
         budget=str(budget),
         threads=THREADS,
