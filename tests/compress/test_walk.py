@@ -20,7 +20,7 @@ from faltung.compress import job, measure, recipe
 from faltung.compress.budget import Budget
 from faltung.compress.end import End
 from faltung.compress.journal import JOURNAL, STEPS, read_journal
-from faltung.compress.means import MEANS
+from faltung.compress.means import MEANS, Means
 from faltung.compress.recipe import Leaf
 from faltung.geometry.errors import FaltungError
 from faltung.train import session
@@ -283,6 +283,17 @@ def test_a_budget_that_cannot_be_met(
     assert not (out / "config.toml").exists()
     with pytest.raises((ValueError, OSError)):
         load_model(out)
+
+
+def test_a_means_that_refuses_a_network_is_told_and_passed_over(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MEANS, "prune", Means("small_means:refuses", "", ""))
+    out = tmp_path / "small"
+    assert main(["compress", str(run), "--drop=100", "--out", str(out), "--threads=1"]) == 0
+    said = capsys.readouterr().out
+    assert "prune: cannot take this network: dtype='float32': is not what this takes" in said
+    assert "as trained" in said and "palettes 4" in said
 
 
 def test_other_arguments_need_another_folder(run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ with the least loss is chosen, which says more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
 from typing import Any, Protocol
 
 from faltung.geometry.check import show
@@ -54,7 +53,7 @@ class Budget:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, Real):
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise FaltungTypeError(f"{name}={show(value)}: must be a number")
             if not (0 < value < inf or (name == "drop" and value == 0)):
                 words = "at least 0" if name == "drop" else "above 0"
