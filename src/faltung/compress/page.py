@@ -82,8 +82,13 @@ def _charts(entries: Sequence[Entry], budget: Budget, chosen: int | None, title:
             kind = kinds.index(last[n])
             dots.append(Dot(x, r.value, r.low, r.high, kind, says, budget.within(entry)))
         shown = kinds if name == "bytes" else []
-        made.append(scatter(title, x_title, shown, dots, share, ring))
+        made.append(scatter(title, x_title, shown, dots, _percent, ring))
     return made
+
+
+def _percent(value: float) -> str:
+    """A tick of the axis."""
+    return f"{100 * value:g}%"
 
 
 def _done(entries: Sequence[Entry], number: int) -> list[tuple[str, str]]:
