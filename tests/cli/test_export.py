@@ -42,6 +42,20 @@ def test_for_model_load(trained: Trained, tmp_path: Path, capsys: Captured) -> N
     np.testing.assert_array_equal(Model.load(path).predict(x), load_model(run)[0].predict(x))
 
 
+@pytest.mark.parametrize("form", ["packed", "coded"])
+def test_the_same_numbers_in_other_forms(
+    form: str, trained: Trained, tmp_path: Path, capsys: Captured
+) -> None:
+    pytest.importorskip("constriction")
+    run, data = trained("digits")
+    path, model = tmp_path / "m.safetensors", load_model(run)[0]
+    assert main(["export", str(run), str(path), "--as", form]) == 0
+    found, x = Model.load(path), open_source(data).read(range(9))
+    np.testing.assert_array_equal(found.predict(x), model.predict(x))
+    assert main(["export", str(run), str(tmp_path / "m.onnx"), "--as", form]) == 2
+    assert f"--as {form}: is for model.safetensors, not for ONNX" in capsys.readouterr().err
+
+
 def test_nothing_is_written_over(trained: Trained, tmp_path: Path, capsys: Captured) -> None:
     run, _ = trained("digits")
     path = tmp_path / "m.safetensors"

@@ -28,6 +28,7 @@ BASE = {
     "look": ["run", "x.npy"],
     "bits": ["run"],
     "compress": ["run", "other.npz", "--out=small"],
+    "ladder": ["digits", "--epochs=1", "--quick"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],
     "profile": ["lenet5"],

@@ -202,10 +202,10 @@ def test_weights_are_levels_in_memory_and_in_files(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(levels, np.rint(levels))
     want, path = made.predict(x), tmp_path / "net.safetensors"
-    for options in ({"levels": True}, {"coded": True}, {}):
-        made.save(path, **options)
+    for options in ({"packed": True}, {"coded": True}, {}):
+        made.write(str(path), **options)
         np.testing.assert_array_equal(Model.load(path).predict(x), want)
-    made.save(path, levels=True)
+    made.write(str(path), packed=True)
     tensors = optional("safetensors.numpy").load_file(path)
     assert tensors["conv2.weight"].dtype == np.int8
     np.testing.assert_array_equal(tensors["conv2.weight"], levels)
@@ -213,7 +213,7 @@ def test_weights_are_levels_in_memory_and_in_files(tmp_path: Path) -> None:
 
 def test_levels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     made, path = quantise(trained(), digits()[0][:20]).model, tmp_path / "net.safetensors"
-    made.save(path, levels=True)
+    made.write(str(path), packed=True)
     tensors, metadata = load_tensors(path)
     for name, value in (
         ("conv1.weight", np.zeros(3, np.int8)),

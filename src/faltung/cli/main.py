@@ -21,6 +21,7 @@ COMMANDS = {
     "look": "draw what a trained network sees in a file",
     "compress": "make a trained network smaller, and show what that costs",
     "bits": "show what a trained network is worth in bits, and how short labels become",
+    "ladder": "learn one mapping as matrix, convolution and smaller, and draw what each takes",
     "export": "export a trained network for other programs: ONNX, safetensors",
     "run": "run an ONNX model on an array or a picture",
     "profile": "show where the time of a network goes, step by step",

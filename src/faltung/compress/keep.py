@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faltung.compress.settled import settled
 from faltung.formats.files import read_checked, write_whole
 from faltung.geometry.errors import FaltungError
 from faltung.train.metrics import EpochMetrics
@@ -40,7 +39,6 @@ def keep(
     """Write a run with these weights, perhaps coded; returns the model as its folder has it, and
     the bytes of the file with the weights.
     """
-    model = settled(model)
     with RunFolder.begin(place) as folder:
         step = rows[-1].step if rows else 0
         position = {"step": step, "epoch": len(rows), "batch": 0}

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.formats import coded as coded_file
+from faltung.formats import packed as packed_file
 from faltung.formats.extras import missing
 from faltung.formats.files import read_checked, shown, write_whole
 from faltung.geometry.check import show
@@ -77,15 +78,19 @@ def save_tensors(
     *,
     own: bool = False,
     coded: bool = False,
+    packed: bool = False,
 ) -> None:
     """Write the file atomically. The same tensors and metadata give the same bytes, in any order.
-    ``coded``: in as few bytes as may be.
+    ``coded``: in as few bytes as may be; ``packed``: those of few numbers in 8 bits.
 
     TypeError for a dtype that the format lacks; ``own`` and errors of the disk as in
     ``files.write_whole``.
     """
     if coded:
         tensors, metadata = _coded(tensors, metadata or {})
+    elif packed:
+        tensors, how = packed_file.pack(_wide(tensors), _WORDS)
+        metadata = {**(metadata or {}), packed_file.NAME: how}
     # The widest first: then every tensor starts at a multiple of its own size.
     arrays = {name: _array_of(tensor) for name, tensor in tensors.items()}
     kinds = {name: BFLOAT16 for name, tensor in tensors.items() if isinstance(tensor, Words)}
@@ -109,13 +114,17 @@ def _coded(
     tensors: Mapping[str, Array | Words], metadata: Mapping[str, str]
 ) -> tuple[Tensors, dict[str, str]]:
     """All of a file as the one tensor of a coded file."""
-    # Of bfloat16 the lower halves are zeros, which take no room.
-    arrays = {
-        n: whole(t.words, "bfloat16") if isinstance(t, Words) else t for n, t in tensors.items()
-    }
+    arrays = _wide(tensors)  # of bfloat16 the lower halves are zeros, which take no room
     _header(arrays.items(), metadata, {})  # refuses what no file can hold
     data = coded_file.encode(arrays, _DTYPES, metadata)
     return {coded_file.NAME: np.frombuffer(data, np.uint8)}, {coded_file.NAME: coded_file.FORMAT}
+
+
+def _wide(tensors: Mapping[str, Array | Words]) -> Tensors:
+    """Arrays that NumPy knows."""
+    return {
+        n: whole(t.words, "bfloat16") if isinstance(t, Words) else t for n, t in tensors.items()
+    }
 
 
 def coded_size(tensors: Mapping[str, Array]) -> int:
@@ -193,6 +202,14 @@ def load_tensors(
         return _decoded(shown(path), tensors, metadata, bits)
     if bits is not None:
         bits.update((name, 8.0 * len(part["data"])) for name, part in parts)
+    if packed_file.NAME in metadata:
+        how = metadata.pop(packed_file.NAME)
+        try:
+            tensors = packed_file.unpack(tensors, how)
+        except FaltungMemoryError:
+            raise
+        except FaltungError as error:
+            raise FaltungError(f"{shown(path)}: not a whole packed file, {error}") from error
     return tensors, metadata
 
 

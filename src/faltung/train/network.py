@@ -33,7 +33,6 @@ from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
 from faltung.runtime.buffers import empty
-from faltung.train.levels import as_levels, from_levels
 from faltung.train.metadata import checked
 
 Array = npt.NDArray[Any]
@@ -352,9 +351,7 @@ class Network:
 
     # Keeping -------------------------------------------------------------------------------------
 
-    def save(
-        self, path: str | os.PathLike[str], *, coded: bool = False, levels: bool = False
-    ) -> None:
+    def save(self, path: str | os.PathLike[str], *, coded: bool = False) -> None:
         """Write the network, its parameters and what prediction needs to one safetensors file.
 
         Parameters
@@ -364,9 +361,6 @@ class Network:
         coded : bool
             Whether the file is to have as few bytes as may be. The parameters stay the same, bit
             for bit: it pays where they have few different values, as those of a compressed model.
-        levels : bool
-            Whether weights on grids are written as whole numbers of 8 bits, beside their scales
-            ``weight_scale``, for other programs too; coded files have them so anyway.
 
         Raises
         ------
@@ -389,16 +383,16 @@ class Network:
         True
         False
         """
+        self.write(check_path("path", path), coded=truth("coded", coded))
+
+    def write(self, path: str, *, coded: bool = False, packed: bool = False) -> None:
+        """``save``; ``packed``: weights of few values in 8 bits, which other programs can read."""
         about = {
             "faltung": "model",
             "format": str(FORMAT),
             "about": json.dumps(self.about(), sort_keys=True),
         }
-        coded = truth("coded", coded)
-        values = self.tensors()
-        if truth("levels", levels):
-            values |= as_levels(self.training_graph, self.state.all())
-        save_tensors(check_path("path", path), values, about, coded=coded)
+        save_tensors(path, self.tensors(), about, coded=coded, packed=packed)
 
     def tensors(self) -> dict[str, Array | Words]:
         """All parameters as files hold them: weights of 16 bits in 16 bits."""
@@ -460,7 +454,7 @@ class Network:
         except (ValueError, RecursionError) as error:
             raise FaltungError(f"{path}: not a model, {error}") from None
         made = cls.from_about(about, str(path))
-        made.take(from_levels(made.training_graph, tensors), str(path))
+        made.take(tensors, str(path))
         return made if dtype is None or dtype == made.dtype else made.astype(dtype)
 
     @classmethod

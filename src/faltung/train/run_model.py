@@ -53,17 +53,24 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 # Exporting ----------------------------------------------------------------------------------------
 
 
-def export(model: Model, path: Path, dtype: Kept | None = None) -> None:
+def export(
+    model: Model,
+    path: Path,
+    dtype: Kept | None = None,
+    *,
+    coded: bool = False,
+    packed: bool = False,
+) -> None:
     """Write a model as ONNX or for ``Model.load``, by the suffix of the path. In ONNX the
     standardisation becomes the first layer, so that it takes samples as they are read: pictures
     from 0 to 1, in whatever units they were stored for training, and other numbers as stored.
 
-    dtype: to write it in; None: its own. ValueError: as ``Model.astype``.
+    dtype: to write it in; None: its own. coded, packed: as ``save_tensors`` has them, not in ONNX.
+    ValueError: as ``Model.astype``.
     """
     model = model if dtype is None else model.astype(dtype)
     if path.suffix.lower() != ".onnx":
-        grids = any(p.follows is not None for p in model.graph.parameters)
-        model.save(path, levels=grids)
+        model.write(str(path), coded=coded, packed=packed)
         return
     from faltung.formats.onnx_export import export_onnx
 
