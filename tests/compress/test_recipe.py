@@ -10,7 +10,7 @@ from faltung.compress.budget import Budget
 from faltung.compress.journal import Entry, Score, Step
 from faltung.compress.recipe import PART, ROUNDS, Leaf, Recipe
 
-SCORE = Score(0.9, 0.8, 1.0, 0.0, -1.0, 1.0, 0.1, 100)
+SCORE = Score(0.9, 0.8, 1.0, 0.0, -1.0, 1.0, 0.0, 0.1, 100)
 FIRST = Entry(Step("as-trained"), "", (), True, "0", 80_000, 10, 10, {"1": (1, 1)}, SCORE, SCORE)
 
 

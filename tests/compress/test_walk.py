@@ -200,22 +200,16 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     whole, out = tmp_path / "whole", tmp_path / "killed"
     data = trained / "other.npz"
     compressed(run, whole, data, budget=Budget(drop=30.0))
-    places: list[list[str]] = []
-    for left, words in (
-        (16, ["compress", run, data, "--drop", 30, "--out", out, "--threads", 1]),
-        (13, ["compress", "--resume", out]),
-    ):
-        done = subprocess.run(
-            command(*words, code=CHILD),
-            env=environment(LEFT=str(left), TESTS=str(Path(__file__).parents[1])),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        places.append([str(path.relative_to(out)) for path in out.rglob("*")])
-    assert "steps/01-prune/tuning/last.safetensors" in places[0]  # within a fine-tuning
-    assert len(places[0]) < len(places[1])
+    words = ["compress", run, data, "--drop", 30, "--out", out, "--threads", 1]
+    done = subprocess.run(
+        command(*words, code=CHILD),
+        env=environment(LEFT="16", TESTS=str(Path(__file__).parents[1])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (out / "steps/01-prune/tuning/last.safetensors").is_file()  # within a fine-tuning
     again = job.resume(out, show=False)
     again.run()
     again.close()

@@ -1,6 +1,7 @@
 """What a compressed model may cost, and which of several is chosen.
 
-The limits hold together: at most ``drop`` points lost on the samples that choose, at most ``bytes``
+The limits hold together: at most ``drop`` points lost on the samples that choose, as accuracy tells
+it and as loss does (few samples, many models: one is lucky, but seldom in both), at most ``bytes``
 on disk, at least ``speed`` times as fast. Of the models within all of them the smallest is chosen
 if ``drop`` is one of them, since then what may be lost is said. Else the most accurate is; but few
 samples cannot tell accuracies apart, and the best of many has been lucky: all within one standard

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from faltung.train.curves import HEIGHT, WIDTH, Number, Scale
+from faltung.train.curves import HEIGHT, WIDTH, Number, Scale, levels
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 44, 34
 # Of the page's style: the first kind in grey, those after it in colours.
@@ -69,12 +69,7 @@ def _drawn(dot: Dot, at: float, y: Scale) -> Iterator[str]:
 
 def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
-    for tick in y.ticks(6):
-        at = f"{y(tick):.1f}"
-        yield f'<path class="grid" d="M{_LEFT} {at}H{right}"/>'
-        text = f'x="{_LEFT - 6}" y="{at}" dy="0.35em" text-anchor="end"'
-        yield f'<text class="axis" {text}>{escape(number(tick))}</text>'
-    yield f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
+    yield from levels(y, number, _LEFT, right)
     for tick in x.ticks(7):
         place = f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle"'
         yield f'<text class="axis" {place}>{escape(short(tick))}</text>'

@@ -220,4 +220,5 @@ def _words(step: Step, said: str) -> str:
 def _score(own: Quality, first: Quality) -> Score:
     low, high = own.interval()
     lost, least, most = own.lost(first)
-    return Score(own.value, low, high, lost, least, most, own.loss, own.samples)
+    by_loss = own.lost_by_loss(first)
+    return Score(own.value, low, high, lost, least, most, by_loss, own.loss, own.samples)
