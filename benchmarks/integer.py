@@ -98,12 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=len(cores()))
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a row (%(default)s)")
     parser.add_argument("--only", default="", help="rows whose name has this")
+    parser.add_argument("--narrow", action="store_true", help="weights of 7 bits")
     parser.add_argument("--out", type=Path, help="JSON (results/integer-N-threads.json)")
     parser.add_argument("--page", type=Path, help="measure nothing: write the page of this file")
     given = parser.parse_args(arguments)
     out = given.page or given.out or FOLDER / f"integer-{given.threads}-threads.json"
     if given.page is None:
-        found = run(given.threads, given.seconds, given.only)
+        found = run(given.threads, given.seconds, given.only, given.narrow)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     text = page(json.loads(out.read_text("utf-8")))
@@ -112,14 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(threads: int, seconds: float, only: str = "") -> dict[str, Any]:
-    """Measure all rows whose name has ``only``."""
+def run(threads: int, seconds: float, only: str = "", narrow: bool = False) -> dict[str, Any]:
+    """Measure all rows whose name has ``only``; ``narrow``: with weights of 7 bits."""
     machine, others, rows = describe(), Others(), []
     with affinity(cores()[:threads]):
         for line in LAYERS.splitlines():
             name, text = (part.strip() for part in line.split("|"))
             if only in name:
-                rows.append(measured(name, text, threads, seconds))
+                rows.append(measured(name, text, threads, seconds, narrow))
                 print(f"{name}: {rows[-1].ratio:.2f} times", flush=True)
     share = others.share()
     machine["taken by other programs"] = "unknown" if share is None else f"{100 * share:.1f}%"
@@ -131,14 +132,14 @@ def run(threads: int, seconds: float, only: str = "") -> dict[str, Any]:
     }
 
 
-def measured(name: str, text: str, threads: int, seconds: float) -> Row:
+def measured(name: str, text: str, threads: int, seconds: float, narrow: bool = False) -> Row:
     """Both plans of a layer, by turns."""
     from faltung import set_threads
     from faltung.geometry import parse
 
     set_threads(threads)
     spec = parse(text)
-    calls = *_integer(spec), *_single(spec)
+    calls = *_integer(spec, narrow), *_single(spec)
     times: tuple[list[float], list[float]] = ([], [])
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds or len(times[0]) < LEAST:
@@ -153,14 +154,14 @@ def measured(name: str, text: str, threads: int, seconds: float) -> Row:
 Call = tuple[Callable[[int], int], str]
 
 
-def _integer(spec: Any) -> Call:
+def _integer(spec: Any, narrow: bool) -> Call:
     """The layer in 8 bits: random levels, weights and scales."""
     from faltung.plan.build_integer import plan_integers
 
-    rng, plan = np.random.default_rng(0), plan_integers(spec)
+    rng, plan, most = np.random.default_rng(0), plan_integers(spec, narrow), 64 if narrow else 127
     arrays = {
         "x": rng.integers(0, 255, np.prod(spec.input_shape), np.uint8, endpoint=True),
-        "w": np.rint(np.clip(rng.normal(0, 40, np.prod(spec.weight_shape)), -127, 127)),
+        "w": np.rint(np.clip(rng.normal(0, 40, np.prod(spec.weight_shape)), -most, most)),
         "out": np.empty(np.prod(spec.output_shape), np.uint8),
         "bias": rng.integers(-9999, 9999, spec.channels_out),
         "aux0": rng.uniform(0.5, 1.0, spec.channels_out) * 2.0**-12,

@@ -149,3 +149,11 @@ def test_a_network_is_explained_as_a_program(capsys: pytest.CaptureFixture[str])
     assert any("block2_1.expand + 2: in bands of " in line for line in chains)
     assert all(" between layers in " in line and " -> " in line for line in chains)
     assert lines[-1].startswith("└─ alone: ")
+
+
+def test_a_layer_in_8_bits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("n1 c64>64 9x9 k1", "--integers", "--machine", host().name) == 0
+    shown = capsys.readouterr().out
+    assert "forward: integer, " in shown and ", to uint8" in shown
+    assert explain("n1 c64>64 9x9 k1", "--integers", "--direction", "input-grad") == 2
+    assert "--integers" in capsys.readouterr().err

@@ -9,6 +9,7 @@ where padding is a level like any other.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
@@ -41,7 +42,9 @@ class PackIntegers(Kernel):
     """
 
     name = "pack_integers"
-    pointers = ("w", "given_bias", "blocks", "reduction", "packed", "bias")
+    pointers: ClassVar[tuple[str, ...]] = (
+        *("w", "given_bias", "blocks", "reduction", "packed", "bias"),
+    )
     numbers = ("length", "channel", "correction")
 
     dtype: str
