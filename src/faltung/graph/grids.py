@@ -134,7 +134,7 @@ class _Levels:
         own = self.already(node, found, scale, zero)
         if own is not None:
             if not whole and q.name in self.kept:
-                self.made.append(replace(node, op=replace(node.op, outputs=(X,)), inputs=(own,)))  # type: ignore[arg-type,type-var]
+                self.made.append(replace(node, op=replace(node.op, outputs=(X,)), inputs=(own,)))  # type: ignore[arg-type]
             elif not whole:
                 self.same[q.name] = own
             q = own

@@ -22,7 +22,9 @@ class _Spelling:
         self.call, self.made = call, list[Call]()
         self.opset = max(OPSET, call.opset) if not call.domain else OPSET
 
-    def node(self, op: str, inputs: Sequence[str], output: str = "", **attributes: object) -> str:
+    def node(
+        self, op: str, inputs: Sequence[str], output: str = "", /, **attributes: object
+    ) -> str:
         name = output or f"{self.call.outputs[0]}~{len(self.made)}"
         label = f"{self.call.name or self.call.op}.{op}"
         call = Call(op, "", label, tuple(inputs), (name,), attributes, {}, self.opset)
