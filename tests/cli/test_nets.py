@@ -1,10 +1,12 @@
 """`faltung nets` and `faltung summary`: pages that fit, JSON that holds everything, refusals."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from faltung import nets
+from faltung import Model, nets, nn
 from faltung.cli.main import main
 from faltung.cli.options import options, shape
 from faltung.graph.summary import summary
@@ -116,3 +118,24 @@ def test_words_become_options() -> None:
     for text in ("", "x3", "3x-1", "3.0", "²"):
         with pytest.raises(ValueError, match=r"must be sizes as 3x224x224$"):
             shape("input", text)
+
+
+def test_bits_of_a_run_and_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("constriction")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(40), nn.ReLU(), nn.Linear(3, name="last"))
+    model = Model(net, (1, 8, 8))
+    model.set_parameters({n: np.round(v * 9) / 9 for n, v in model.parameters.items()})
+    plain, coded = tmp_path / "p.safetensors", tmp_path / "c.safetensors"
+    model.save(plain)
+    model.save(coded, coded=True)
+    found = json.loads(shown(capsys, "summary", str(plain), "--json"))
+    assert [r["bits"] for r in found["layers"]][-1] == 32 * (40 * 3 + 3)
+    assert found["file_bytes"] == plain.stat().st_size
+    smaller = json.loads(shown(capsys, "summary", str(coded), "--json"))
+    for few, many in zip(smaller["layers"], found["layers"], strict=True):
+        assert few["bits"] < many["bits"] / 4 or few["parameters"] == 0
+    assert 8 * coded.stat().st_size > sum(r["bits"] for r in smaller["layers"])
+    text = shown(capsys, "summary", str(coded))
+    assert "bits" in text and "bytes on disk" in text and max(map(len, text.splitlines())) <= 100
+    assert main(["summary", str(coded), "--classes", "3"]) == 2
+    assert "is for the networks of faltung, not for a file" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
     form = arguments.form
     if form in ("packed", "coded") and path.suffix.lower() == ".onnx":
-        raise FaltungError(f"form={form!r}: is for model.safetensors, not for ONNX")
+        raise FaltungError(f"--as {form}: is for model.safetensors, not for ONNX")
     model, _ = load_model(arguments.run_folder)
     if form is None:
         form = "packed" if any(p.follows for p in model.graph.parameters) else "plain"

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
+    from faltung.graph.summary import Summary
     from faltung.graph.value import Graph
 
 # Arguments of functions that have another name here.
@@ -25,13 +27,21 @@ examples:
   faltung summary resnet18 --input 3x32x32 --classes 10
   faltung summary googlenet --input 1x8x8 --set width=0.5 --training
   faltung summary model.onnx
+  faltung summary runs/digits-lenet5-001
+
+Of a run, or of a file model.safetensors, the table shows what each layer takes
+in the file: bits, and bits for each of its numbers.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``summary``."""
     parser.epilog = HELP
-    parser.add_argument("net", metavar="NET", help="of `faltung nets`, or a file model.onnx")
+    parser.add_argument(
+        "net",
+        metavar="NET",
+        help="of `faltung nets`, a file model.onnx or model.safetensors, or a run",
+    )
     parser.add_argument(
         "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
     )
@@ -64,6 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
     given = None if arguments.input is None else shape("input", arguments.input)
+    stored = _stored(arguments)
+    if stored is not None:
+        print_summary(arguments, stored, depth)
+        return 0
     if arguments.net.lower().endswith(".onnx"):
         graph = _imported(arguments, given)
     else:
@@ -75,20 +89,56 @@ def run(arguments: argparse.Namespace) -> int:
             dtype="float64" if arguments.double else "float32",
             **options(arguments.set),
         )
-    found = summary(graph)
+    print_summary(arguments, summary(graph), depth)
+    return 0
+
+
+def print_summary(arguments: argparse.Namespace, found: "Summary", depth: int | None) -> None:
+    """The table, or JSON."""
     if arguments.json:
         print(json.dumps({"net": arguments.net} | found.as_dict(), indent=2))
     else:
         print(found.table(depth))
-    return 0
+
+
+def _stored(arguments: argparse.Namespace) -> "Summary | None":
+    """The summary of a run or of a model in a file; None of anything else."""
+    from faltung.formats.tensors import load_tensors
+    from faltung.graph.summary import summary, with_bits
+    from faltung.train.model import Model
+    from faltung.train.run_folder import BEST, CONFIG, LAST
+    from faltung.train.run_model import load_model
+
+    path = Path(arguments.net)
+    is_run = (path / CONFIG).is_file()
+    if not is_run and path.suffix.lower() != ".safetensors":
+        return None
+    _check_options(arguments, "input", None)
+    if is_run:
+        model, folder = load_model(path)
+        path = folder.path / (BEST if (folder.path / BEST).is_file() else LAST)
+    else:
+        model = Model.load(path)
+    bits: dict[str, float] = {}
+    load_tensors(path, own=is_run, bits=bits)
+    known = {p.name for p in model.training_graph.parameters}
+    # The last checkpoint of a run also has the state of its optimizer.
+    mine = {name: each for name, each in bits.items() if name.removesuffix(".palette") in known}
+    graph = model.training_graph if arguments.training else model.graph
+    return with_bits(summary(graph), mine, path.stat().st_size)
+
+
+def _check_options(arguments: argparse.Namespace, *more: object) -> None:
+    """ValueError: an option that is for a network of faltung."""
+    for name, option in (("classes", None), ("set", []), ("double", False), more):
+        if getattr(arguments, str(name)) != option:
+            raise FaltungError(f"{name}: is for the networks of faltung, not for a file")
 
 
 def _imported(arguments: argparse.Namespace, sample: tuple[int, ...] | None) -> "Graph":
     """The network of an ONNX file, for one sample."""
     from faltung.onnx.model import load
 
-    for name, option in (("classes", None), ("set", []), ("training", False), ("double", False)):
-        if getattr(arguments, name) != option:
-            raise FaltungError(f"{name}: is for the networks of faltung, not for a file")
+    _check_options(arguments, "training", False)
     model = load(arguments.net)
     return model.graph() if sample is None else model.graph((1, *sample))

@@ -16,6 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from faltung.compress.quality import Z
 from faltung.formats.files import make_folder, read_checked, shown, sweep, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -44,7 +45,8 @@ class Step:
 @dataclass(frozen=True)
 class Score:
     """A quality on some samples with its interval, and how many points were lost since the first
-    step, with its interval; ``loss``: the mean.
+    step, with its interval; ``by_loss``: how many at least, as the loss tells it; ``loss``: the
+    mean.
     """
 
     value: float
@@ -53,6 +55,7 @@ class Score:
     lost: float
     lost_low: float
     lost_high: float
+    by_loss: float
     loss: float
     samples: int
 
@@ -79,13 +82,20 @@ class Entry:
 
     @property
     def lost(self) -> float:
-        """Points lost on the samples that choose."""
-        return self.choose.lost
+        """Points lost on the samples that choose, as accuracy or as loss tells it, whatever is
+        more.
+        """
+        return max(self.choose.lost, self.choose.by_loss)
 
     @property
     def loss(self) -> float:
         """The mean loss on the samples that choose."""
         return self.choose.loss
+
+    @property
+    def error(self) -> float:
+        """The standard error of the quality on the samples that choose, in points."""
+        return 100 * (self.choose.high - self.choose.low) / (2 * Z)
 
     @property
     def speed(self) -> float:
@@ -151,6 +161,20 @@ class Journal:
     plan: Mapping[str, Any]
     entries: tuple[Entry, ...] = ()
     end: Mapping[str, Any] | None = None
+
+    @classmethod
+    def opened(cls, place: Path, plan: Mapping[str, Any]) -> "Journal":
+        """That of a plan in a folder, a new one if there is none. FileExistsError: of another."""
+        if not is_walk(place):
+            return cls(place, plan).write()
+        found = read_journal(place)
+        if dict(found.plan) != dict(plan):
+            repeat = found.plan.get("repeat", "with other arguments")
+            raise FileExistsError(
+                f"{shown(place)}: holds another compression ({repeat}): name another folder with "
+                "--out"
+            )
+        return found
 
     def write(self, **changes: Any) -> "Journal":
         """The journal with changes, on disk."""

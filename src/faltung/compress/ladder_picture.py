@@ -47,12 +47,12 @@ def picture(ladder: Ladder, title: str) -> str:
         _text(_NAMES, 56, _subtitle(ladder)),
         *_heads(),
     ]
-    for number, rung in enumerate(rungs):
-        parts += _row(rung, TOP + ROW * number, scales)
     plain = scales[2](ladder.plain)
     bottom = TOP + ROW * len(rungs)
+    parts.append(f'<path class="p" d="M{plain:.1f} {TOP}V{bottom}"/>')
+    for number, rung in enumerate(rungs):
+        parts += _row(rung, TOP + ROW * number, scales)
     parts += [
-        f'<path class="p" d="M{plain:.1f} {TOP}V{bottom}"/>',
         _text(plain, bottom + 14, f"labels alone: {short(ladder.plain)}", anchor="middle"),
         _text(_NAMES, bottom + 34, _NOTE),
     ]
@@ -93,7 +93,7 @@ def _row(rung: Rung, y: float, scales: tuple[Scale, Scale, Scale, Scale]) -> Ite
     yield f'<path class="r" d="M{_NAMES} {y}H{WIDTH - _NAMES}"/>'
     yield _text(_NAMES, y + 22, rung.name, "n")
     yield _text(_NAMES, y + 40, rung.formula, "f")
-    yield _text(_NAMES, y + 58, f"{cut(rung.sum, 30)} = {rung.numbers:,}")
+    yield _text(_NAMES, y + 58, f"{cut(rung.sum, 38)} = {rung.numbers:,}")
     values: Sequence[float | None] = (rung.parameters, rung.bytes, rung.two_parts)
     for number, (value, scale, start) in enumerate(zip(values, scales[:3], _COLUMNS, strict=True)):
         if value is None:
@@ -109,7 +109,11 @@ def _row(rung: Rung, y: float, scales: tuple[Scale, Scale, Scale, Scale]) -> Ite
             f'<path class="m" d="M{x - 5:.1f} {y + 56}L{x:.1f} {y + 51}L{x + 5:.1f} {y + 56}'
             f'L{x:.1f} {y + 61}Z"/>'
         )
-        yield _text(x + 9, y + 60, f"{short(rung.one_by_one)} one by one")
+        words = f"{short(rung.one_by_one)} one by one"
+        # Behind the words the line of the plain code would be hard to tell from them.
+        place = f'x="{x + 8:.1f}" y="{y + 49}" width="{6.6 * len(words):.0f}" height="14"'
+        yield f'<rect class="card" {place}/>'
+        yield _text(x + 9, y + 60, words)
     if rung.accuracy is not None and rung.low is not None and rung.high is not None:
         low, at, high = (scales[3](v) for v in (rung.low, rung.accuracy, rung.high))
         yield f'<path class="i" d="M{low:.1f} {y + 40}H{high:.1f}"/>'

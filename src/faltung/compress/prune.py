@@ -30,6 +30,7 @@ from faltung.compress.importance import BATCH, SAMPLES, by_gradients, by_scales
 from faltung.compress.means import Left, Outcome, Task, remade
 from faltung.data.source import Source
 from faltung.geometry.check import one_of, real, show, whole
+from faltung.geometry.conv import FLOATS
 from faltung.geometry.errors import FaltungError
 from faltung.train.history import History
 from faltung.train.model import Model
@@ -41,6 +42,8 @@ KEEP = 0.1  # of the channels of each layer that stay
 # Channels of a layer that go together where time is to be saved: of vectors of eight, and of two of
 # four. A layer of 33 channels takes as long as one of 40; benchmarks/results/pruned.md.
 LANES = 8
+# Layers lose multiples if they have so many of them: of few channels eight at once are too much.
+WIDE = 4
 
 
 def prune(
@@ -75,8 +78,8 @@ def prune(
     keep : float, from 0 to 1
         The part of the channels of every layer that stays; at least one does.
     multiple : int, optional
-        Layers with twice as many channels or more keep a multiple of this number: as many as fill
-        vectors. By default 8 where multiply-adds are to be saved, else 1.
+        Layers with four times as many channels or more keep a multiple of this number: as many as
+        fill vectors. By default 8 where multiply-adds are to be saved, else 1.
     seed : int
         Of the choice of samples.
 
@@ -168,6 +171,11 @@ def _pruned(
     multiple: int | None = None,
 ) -> tuple[Outcome, float]:
     """The pruned model, and how much has really gone."""
+    if model.dtype not in FLOATS:
+        raise FaltungError(
+            f"model.dtype={model.dtype!r}: gradients are of float32 or float64; prune first, then "
+            "store in 16 bits"
+        )
     one_of("by", by, get_args(By))
     one_of("importance", importance, get_args(Importance))
     found = dependencies(model.net, model.input_shape, tokens=model.tokens, dtype=model.dtype)
@@ -229,7 +237,7 @@ def _order(
     bundles: list[list[Group]] = []
     for groups in layers.values():
         groups.sort(key=lambda group: rank([group]))
-        size = multiple if len(groups) >= 2 * multiple else 1
+        size = multiple if len(groups) >= WIDE * multiple else 1
         starts = [0, *range(len(groups) % size or size, len(groups) + 1, size)]
         bundles += [groups[start:end] for start, end in pairwise(starts)]
     return sorted(bundles, key=rank)

@@ -6,8 +6,8 @@ computed, and no weight is made.
 >>> print(summary(nets.graph("lenet5")))  # doctest: +SKIP
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faltung.geometry.conv import ITEMSIZE
@@ -23,7 +23,9 @@ class Summary:
     """A network on paper. ``str`` of it is a table of at most 100 columns.
 
     live: the most bytes of values that are needed at the same time at inference, if nothing is
-    fused and no layer works in place. activations: bytes of all values together.
+    fused and no layer works in place. activations: bytes of all values together. bits: of the
+    parameters of each layer in a file, by its name, and ``stored``: bytes of that file; None of a
+    network without one.
     """
 
     input: tuple[int, ...]
@@ -32,6 +34,8 @@ class Summary:
     training: bool
     rows: tuple[LayerRow, ...] = field(repr=False)
     live: int
+    bits: Mapping[str, float] | None = field(default=None, repr=False)
+    stored: int | None = None
 
     @property
     def parameters(self) -> int:
@@ -63,20 +67,24 @@ class Summary:
             "output": list(self.output),
             "dtype": self.dtype,
             "training": self.training,
-            "layers": [row.as_dict() for row in self.rows],
+            "layers": [
+                row.as_dict() | ({} if self.bits is None else {"bits": self.bits.get(row.name, 0)})
+                for row in self.rows
+            ],
             "parameters": self.parameters,
             "statistics": self.kept,
             "parameter_bytes": self.parameter_bytes,
             "macs": self.macs,
             "activation_bytes": self.activations,
             "live_bytes": self.live,
+            **({} if self.stored is None else {"file_bytes": self.stored}),
         }
 
     def table(self, depth: int | None = None, *, width: int = 100, methods: bool = True) -> str:
         """The table. depth: levels of names; what is deeper is one line. By default as many levels
         as fit in 64 lines. methods: whether the method of each convolution is shown.
         """
-        lines = table(self.rows, depth, width, methods)
+        lines = table(self.rows, depth, width, methods, self.bits)
         return "\n".join([*lines, *self._totals()])
 
     def _totals(self) -> Iterator[str]:
@@ -86,6 +94,13 @@ class Summary:
         yield f"{' -> '.join(shapes)}, {self.dtype}, {mode}"
         kept = f" and {self.kept:,} running statistics" if self.kept else ""
         yield f"{self.parameters:,} parameters{kept}, {short(self.parameter_bytes, 'B') or '0 B'}"
+        if self.bits is not None and self.stored is not None:
+            bits = sum(self.bits.values())
+            rest = self.stored - bits / 8
+            yield (
+                f"{self.stored:,} bytes on disk: {bits / max(1, self.parameters + self.kept):.2f} "
+                f"bits a number; names, tables and the net take {rest:,.0f} bytes of them"
+            )
         yield (
             f"for one sample: {short(self.macs) or '0'} multiply-adds, activations "
             f"{short(self.activations, 'B')}, at most {short(self.live, 'B')} at once"
@@ -105,6 +120,15 @@ def summary(graph: Graph) -> Summary:
         tuple(_rows(graph)),
         _live(graph),
     )
+
+
+def with_bits(found: Summary, bits: Mapping[str, float], stored: int) -> Summary:
+    """A summary with what parameters take in a file. bits: by their names; stored: its bytes."""
+    layers: dict[str, float] = {}
+    for name, each in bits.items():
+        layer = name.rpartition(".")[0]
+        layers[layer] = layers.get(layer, 0.0) + each
+    return replace(found, bits=layers, stored=stored)
 
 
 def _rows(graph: Graph) -> Iterator[LayerRow]:

@@ -1,7 +1,7 @@
 """Layers as a table for a terminal: a tree of names, one line for a layer and what follows it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faltung.graph.summary_row import LayerRow
@@ -11,6 +11,7 @@ BRIEF = {"BatchNorm": "BN", "GroupNorm": "GN", "LayerNorm": "LN", "LocalResponse
 MOST_LINES = 64  # of a table whose depth nobody chose
 MOST_NAMES = 3  # layers of a collapsed part that are named one by one
 HEAD = ("layer", "", "output", "sees", "parameters", "MACs", "memory", "method")
+PAID = ("bits", "each")  # instead of the method
 RIGHT = (4, 5, 6)
 
 
@@ -26,8 +27,16 @@ class Part:
         return [*(row for part in self.parts.values() for row in part.every()), *self.rows]
 
 
-def table(rows: Sequence[LayerRow], depth: int | None, width: int, methods: bool) -> Iterator[str]:
-    """The lines of the table, of at most ``width``."""
+def table(
+    rows: Sequence[LayerRow],
+    depth: int | None,
+    width: int,
+    methods: bool,
+    bits: Mapping[str, float] | None = None,
+) -> Iterator[str]:
+    """The lines of the table, of at most ``width``. bits: of layers in a file, shown instead of
+    methods.
+    """
     root = Part("")
     for row in rows:
         *scopes, leaf = row.name.split(".")
@@ -42,8 +51,11 @@ def table(rows: Sequence[LayerRow], depth: int | None, width: int, methods: bool
         deepest = max((row.name.count(".") for row in rows), default=0) + 1
         fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= MOST_LINES]
         depth = max(fits, default=1)
-    lines = [HEAD, *(_cells(*line, methods) for line in _lines(root, depth))]
-    shown = len(HEAD) if methods else len(HEAD) - 1
+    lines = [HEAD, *(_cells(*line, methods and bits is None) for line in _lines(root, depth))]
+    if bits is not None:
+        paid = [_paid(found, bits) for _, found, _ in _lines(root, depth)]
+        lines = [(*line[:-1], *own) for line, own in zip(lines, [PAID, *paid], strict=True)]
+    shown = len(lines[0]) if methods or bits is not None else len(HEAD) - 1
     body = _aligned([line[:shown] for line in lines], width)
     rule = "-" * min(width, max(map(len, body)))
     yield from (body[0], rule, *body[1:], rule)
@@ -91,6 +103,13 @@ def _cells(name: str, rows: Sequence[LayerRow], level: int, methods: bool) -> tu
         short(sum(row.bytes for row in rows), "B"),
         chosen[0] or "" if len(chosen) == 1 else f"{len(chosen)} methods" if chosen else "",
     )
+
+
+def _paid(rows: Sequence[LayerRow], bits: Mapping[str, float]) -> tuple[str, str]:
+    """Bits of the layers of a line, and of each of their numbers."""
+    total = sum(bits.get(name, 0.0) for name in dict.fromkeys(row.name for row in rows))
+    many = sum(row.parameters + row.kept for row in rows)
+    return (f"{total:,.0f}", f"{total / many:.2f}") if many and total else ("", "")
 
 
 def _what(rows: Sequence[LayerRow]) -> str:
