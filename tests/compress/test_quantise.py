@@ -23,6 +23,7 @@ from faltung.geometry.levels import grid_of
 from faltung.graph.ops import Concat, Convolve, Elementwise, Normalise
 from faltung.graph.scales import rounded_up
 from faltung.graph.value import Graph, Node, Value
+from faltung.nn import edit
 from faltung.nn.quantise import moves
 from faltung.nn.text import parse
 
@@ -222,6 +223,21 @@ def test_levels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         save_tensors(path, tensors | {name: value}, metadata)
         with pytest.raises(ValueError, match=name):
             Model.load(path)
+
+
+def test_gates_have_grids_within_them_and_get_new_ones() -> None:
+    gate = nn.SqueezeExcite(2, nn.SiLU(), name="gate")
+    net = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), gate, nn.Conv(2, 1))
+    model = Model(net, (1, 6, 6))
+    once = quantise(model, samples(model)).model
+    layer = edit.paths(once.net)["gate"]
+    assert isinstance(layer, nn.SqueezeExcite) and isinstance(layer.grid, nn.Quantise)
+    assert layer.bits == 8 and isinstance(layer.activation, nn.Sequential)
+    again = quantise(once, samples(model)).model
+    assert list(again.parameters) == list(once.parameters)
+    assert set(again.parameters) > set(model.parameters)
+    x = samples(model)
+    np.testing.assert_allclose(again.predict(x), model.predict(x), atol=0.1)
 
 
 def test_the_same_bits_from_arrays_and_sources() -> None:

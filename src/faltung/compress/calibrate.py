@@ -198,4 +198,4 @@ def checked(method: str, percentile: float) -> Choice:
         raise FaltungError(f"method={method!r}: must be one of {', '.join(METHODS)}")
     if not 50 < percentile <= 100:
         raise FaltungError(f"percentile={percentile!r}: must be above 50 and at most 100")
-    return Choice(method, 1 - percentile / 100)  # type: ignore[arg-type]
+    return Choice(method, 1 - percentile / 100)

@@ -116,7 +116,7 @@ ReLU(), Quantise(0.00390625, name='relu1_quantise'), Flatten(), Linear(2, bits=8
         if name not in known:
             raise FaltungError(f"skip={name!r}: no layer has this name")
     found = places(plain.model.graph, known, dict.fromkeys(skip, "it is to be left out"))
-    left = {each.layer: each.why for each in plain.left} | found.left
+    left = found.left | {each.layer: each.why for each in plain.left}
     stays = tuple(Left(name, why) for name, why in left.items())
     if not found.layers:
         return Outcome(model, stays, "no layer can be quantised", changed=False)
@@ -254,19 +254,29 @@ def _shared(
 
 def _without_grids(model: Model) -> Model:
     """The model without grids, those of its weights too."""
-    known = paths(model.net)
     edits: dict[str, Any] = {}
-    for path, layer in known.items():
+    for path, layer in paths(model.net).items():
+        if any(path.startswith(f"{gate}.") for gate in edits):
+            continue  # of a gate, which is replaced as a whole
         if isinstance(layer, Quantise):
             edits[path] = ()
+        elif isinstance(layer, SqueezeExcite) and layer.bits is not None:
+            edits[path] = replace(layer, bits=None, grid=None, activation=_plain(layer.activation))
         elif getattr(layer, "bits", None) is not None:
-            gate = {"grid": None} if isinstance(layer, SqueezeExcite) else {}
-            edits[path] = replace(layer, bits=None, **gate)  # type: ignore[call-arg]
+            edits[path] = replace(layer, bits=None)  # type: ignore[call-arg]
     if not edits:
         return model
     edited = edit(model.net, edits)
     values = {n: v for n, v in model.parameters.items() if not n.endswith(".weight_scale")}
     return remade(model, edited.net, edited.parameters(values))
+
+
+def _plain(layer: Layer) -> Layer:
+    """What ``_gate`` has put a grid behind."""
+    if not isinstance(layer, Sequential):
+        return layer
+    first, *others = [each for each in layer.layers if not isinstance(each, Quantise)]
+    return Sequential(first, *others, name=layer.name) if others else first
 
 
 def _built(
@@ -293,7 +303,8 @@ def _built(
         edits.setdefault(first, [known[first]]).insert(0, behind[""])
     edited = edit(model.net, edits)
     net, values = edited.net, edited.parameters(model.parameters)
-    graph = build(net, model.input_shape, dtype=model.dtype, tokens=model.tokens, training=True)
+    dtype = model.graph.dtype
+    graph = build(net, model.input_shape, dtype=dtype, tokens=model.tokens, training=True)
     return remade(model, net, values | followed(graph.parameters, values.__getitem__))
 
 

@@ -36,7 +36,7 @@ def evaluate(
         raise FaltungError(f"expr={expr}: a condition is not a number")
     given = [np.asarray(operand) for operand in operands]
     extra = [] if numbers is None else [np.shape(numbers)]
-    kind = np.dtype(dtype).type
+    kind: Any = np.dtype(dtype).type
     shape = np.broadcast_shapes(*(operand.shape for operand in given), *extra)
     if numbers is None:
         numbers = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)

@@ -46,7 +46,9 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
     """The weight of the first convolution larger than 1x1, (out, in, *kernel), if there is one."""
     for node in model.graph.nodes:
         if isinstance(node.op, Convolve) and node.op.spec.taps > 1 and node.output.space:
-            return model.state.get(node.inputs[1].name)
+            read = node.inputs[1].name  # or, on a grid, what is made of it
+            known = model.state.parameters
+            return model.state.get(read if read in known else f"{node.layer}.weight")
     return None
 
 
