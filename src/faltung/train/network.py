@@ -67,7 +67,8 @@ class Network:
         precision: Precision = "fast",
     ) -> None:
         policy_of(precision)  # refuses unknown names
-        self._dtype: Kept = one_of("dtype", dtype, KEPT)
+        one_of("dtype", dtype, KEPT)
+        self._dtype: Kept = dtype
         computed = computed_in(dtype)
         self.precision: Precision = precision
         self.net = net
