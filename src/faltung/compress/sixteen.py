@@ -11,9 +11,8 @@ import numpy as np
 from faltung.compress.means import Left, Outcome, Task
 from faltung.geometry.conv import NARROW, Kept
 from faltung.program.half_state import HalfState
-from faltung.runtime.halves import UNIT
+from faltung.runtime.halves import HALF_LIMIT, UNIT
 from faltung.train.model import Model
-from faltung.train.network import HALF_LIMIT
 
 
 def sixteen(model: Model, task: Task, strength: float) -> Outcome:
