@@ -18,14 +18,21 @@ HALF_FEATURE = "f16c"
 
 @dataclass(frozen=True)
 class Narrow(Vectors):
-    """``Vectors`` of float32 over memory of ``stored``: "float16" or "bfloat16"."""
+    """``Vectors`` of float32 over memory of ``stored``: "float16" or "bfloat16". ``count``: lanes,
+    where there are not as many as the machine has.
+    """
 
     stored: str = "float16"
+    count: int = 0
+
+    @property
+    def lanes(self) -> int:
+        return self.count or super().lanes
 
     @property
     def _raw(self) -> Vectors:
         """The memory as 16-bit integers."""
-        return Words(self.function, self.machine, self.dtype)
+        return Words(self.function, self.machine, self.dtype, self.count)
 
     def at(self, base: str, offset: Index) -> str:
         return self._raw.at(base, offset)
@@ -197,7 +204,13 @@ class Narrow(Vectors):
 
 @dataclass(frozen=True)
 class Words(Vectors):
-    """As many 16-bit integers as a vector has lanes."""
+    """As many 16-bit integers as a vector has lanes, or ``count``."""
+
+    count: int = 0
+
+    @property
+    def lanes(self) -> int:
+        return self.count or super().lanes
 
     @property
     def element(self) -> str:

@@ -1,62 +1,36 @@
-"""The code of a kernel over arrays of 16 bits: the same module with other loads and stores.
+"""The code of a kernel over arrays of fewer bits: the same module with other loads and stores.
 
-Kernels are written for arrays of float32. What they do with memory is little: addresses are
-``getelementptr`` of arguments, and elements are loaded and stored by a handful of instructions. So
-one pass over the text of a module finds out which array each address points into, whatever loops,
-branches and calls it went through, and another writes the same module for arrays that hold 16
-bits: offsets in elements stay as they are, what is loaded is widened, and what is stored is rounded
-once. Nothing of a kernel has to know about it.
+Kernels are written for arrays of float32. ``codegen/addresses.py`` finds out which array each of
+their addresses points into; here the same module is written for arrays that hold 16 bits, or 8:
+offsets in elements stay as they are, what is loaded is widened, and what is stored is rounded once.
+Nothing of a kernel has to know about it.
 
-``accesses`` says what a kernel does with each of its arrays. An array whose addresses are kept in
-memory, or read as something else than floats, cannot be stored otherwise; two arrays that one
-instruction may read must be stored alike.
+``accesses`` says what a kernel does with each of its arrays. An array whose addresses are kept
+where they cannot be followed, or that is read as something else than floats, cannot be stored
+otherwise; two arrays that one instruction may read must be stored alike.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from faltung.codegen.any_lanes import ELEMENTS, lanes_of
+from faltung.codegen.addresses import (
+    PHI,
+    RESULT,
+    Access,
+    Analysis,
+    Code,
+    Memory,
+    accessed,
+    functions,
+)
 from faltung.codegen.ir import Module, Piece
+from faltung.codegen.narrow import Narrow
+from faltung.codegen.whole import EXTEND, Whole
 from faltung.machine.table import Machine
 
+# Before a kind: numbers are rounded to it, and stored in float32.
 ROUNDED = "rounded "
 
-# An origin: ("word", n), the n-th word of the block of arguments; ("array", n), an address in the
-# array that the n-th word points to; ("odd", n), one that was computed in other elements; ("local",
-# n), memory of the n-th ``alloca``; ("?", -1), anything else.
-Origin = tuple[str, int]
-Origins = frozenset[Origin]
-_ELSE: Origin = ("?", -1)
-
-_HEAD = re.compile(r"define (?:internal )?(.+?) @(\w+)\((.*)\) nounwind")
-_RESULT = re.compile(r"  (%[\w.]+) = (\w+)")
-_ELEMENT = re.compile(r"getelementptr (.+?), ptr (\S+), (.+)$")
-_LOAD = re.compile(r"load (volatile )?(.+?), ptr (\S+), align \d+$")
-_STORE = re.compile(r"  store (<.*?>|\w+) (.+), ptr (\S+), align \d+$")
-_MASKED_LOAD = re.compile(
-    r"call <(\d+) x float> @llvm\.masked\.load\.\S+?\(ptr (\S+), i32 \d+, <\d+ x i1> (.*), "
-    r"<\d+ x float> zeroinitializer\)$"
-)
-_MASKED_STORE = re.compile(
-    r"call void @llvm\.masked\.store\.\S+?\(<(\d+) x float> (\S+|<.*>|splat \(.*?\)), ptr (\S+), "
-    r"i32 \d+, <\d+ x i1> (.*)\)$"
-)
-_GATHER = re.compile(
-    r"call <(\d+) x float> @llvm\.masked\.gather\.\S+?\(<\d+ x ptr> (\S+), i32 \d+, "
-    r"<\d+ x i1> (.*), <\d+ x float> zeroinitializer\)$"
-)
-_SCATTER = re.compile(
-    r"call void @llvm\.masked\.scatter\.\S+?\(<(\d+) x float> (\S+), <\d+ x ptr> (\S+), "
-    r"i32 \d+, <\d+ x i1> (.*)\)$"
-)
-_KEPT = re.compile(r"  store ptr (\S+), ptr (\S+), align \d+$")
-_CALL = re.compile(r"call [^@]+ @(\w+)\((.*)\)$")
-# An argument of a call: a type, which may be a vector, and what follows it up to the next one.
-_GIVEN = re.compile(r"(ptr|i\d+|float|<\d+ x [\w.]+>) (.*?)(?:, (?=ptr |i\d+ |float |<\d+ x )|$)")
-_PHI = re.compile(r"\[(\S+), %([\w.]+)\]")
-_POINTERS = re.compile(r"(?:ptr|x ptr>) (%[\w.]+)")
-_FLOATS = re.compile(r"(?:<(\d+) x float>|float)$")
 _INSERTED = re.compile(r"  (%\S+) = insertelement <(\d+) x float> poison, float (%\S+), i64 0$")
 _SPREAD = re.compile(
     r"  (%\S+) = shufflevector <(\d+) x float> (%\S+), <\d+ x float> poison, "
@@ -64,33 +38,11 @@ _SPREAD = re.compile(
 )
 
 
-@dataclass
-class Access:
-    """What a kernel does with one of its arrays. fits: it can be stored otherwise. with_: the words
-    of arrays that must be stored alike. single: elements are read one at a time.
-    """
-
-    reads: bool = False
-    writes: bool = False
-    fits: bool = True
-    single: bool = False
-    with_: frozenset[int] = frozenset()
-
-
-@dataclass
-class _Code:
-    """A function: the names of its arguments that are addresses, by position, and its lines."""
-
-    name: str
-    arguments: list[str]
-    lines: list[str]
-
-
 def accesses(text: str, symbol: str) -> dict[int, Access]:
     """What the kernel ``symbol`` of this module does with the arrays that its arguments point to,
     by the number of the word.
     """
-    return _Analysis(_functions(text), symbol).arrays()
+    return Analysis(functions(text), symbol).arrays()
 
 
 def over(text: str, symbol: str, stored: Mapping[int, str], machine: Machine) -> str:
@@ -99,7 +51,7 @@ def over(text: str, symbol: str, stored: Mapping[int, str], machine: Machine) ->
 
     They must fit, by ``accesses``.
     """
-    analysis = _Analysis(_functions(text), symbol)
+    analysis = Analysis(functions(text), symbol)
     module = Module()
     made = []
     for function in analysis.code.values():
@@ -109,258 +61,15 @@ def over(text: str, symbol: str, stored: Mapping[int, str], machine: Machine) ->
     return "\n".join([*top, *more, *made]) + "\n"
 
 
-# Where addresses point ----------------------------------------------------------------------------
-
-
-def _functions(text: str) -> dict[str, _Code]:
-    found: dict[str, _Code] = {}
-    for line in text.split("\n"):
-        if line.startswith("define"):
-            head = _HEAD.match(line)
-            assert head is not None, line
-            names = [part.split()[-1] for part in head[3].split(", ") if part]
-            code = found[head[2]] = _Code(head[2], names, [])
-        if not line.startswith(("declare", "@")) and found:
-            code.lines.append(line)
-    return found
-
-
-class _Analysis:
-    """Where the addresses of a module point: the least sets of origins that agree with every
-    instruction.
-    """
-
-    def __init__(self, code: dict[str, _Code], symbol: str) -> None:
-        self.code = code
-        self.lines = [
-            (function.name, line)
-            for function in code.values()
-            for line in function.lines
-            if ("ptr" in line and not line.startswith("define")) or " alloca " in line
-        ]
-        self._known: dict[tuple[str, str], Origins] = {
-            (symbol, code[symbol].arguments[0]): frozenset([("word", 0)])
-        }
-        # The addresses that are kept in local memory.
-        self._held: dict[Origin, Origins] = {}
-        self._locals: dict[tuple[str, str], Origin] = {}
-        self._changed = True
-        while self._changed:
-            self._changed = False
-            for name, line in self.lines:
-                self._flow(name, line)
-        self._groups: dict[Origin, Origin] = {}
-        self._uses: dict[Origin, Access] = {}
-        for name, line in self.lines:
-            self._note(name, line)
-
-    def of(self, name: str, value: str) -> Origins:
-        """The origins of an address of the function ``name``."""
-        if value.startswith("@"):
-            return frozenset([_ELSE])
-        return self._known.get((name, value), frozenset())
-
-    def group(self, origins: Iterable[Origin]) -> frozenset[int]:
-        """The arrays that must be stored as what has these origins."""
-        roots = {self._root(origin) for origin in origins}
-        every = (o for o in self._uses if o[0] == "array" and self._root(o) in roots)
-        return frozenset(number for _, number in every)
-
-    def arrays(self) -> dict[int, Access]:
-        """What is done with each array."""
-        unfit = {
-            self._root(origin)
-            for origin, use in self._uses.items()
-            if not use.fits or (origin[0] == "local" and use.reads and use.writes)
-        }
-        found = {}
-        for origin, use in self._uses.items():
-            if origin[0] == "array":
-                use.fits = self._root(origin) not in unfit
-                use.with_ = self.group([origin]) - {origin[1]}
-                found[origin[1]] = use
-        return found
-
-    # Where addresses come from --------------------------------------------------------------------
-
-    def _add(self, where: tuple[str, str], more: Iterable[Origin]) -> None:
-        before = self._known.get(where, frozenset())
-        after = before.union(more)
-        if len(after) > len(before):
-            self._known[where] = after
-            self._changed = True
-
-    def _flow(self, name: str, line: str) -> None:
-        """Take down what an instruction says about the origins of addresses."""
-        result = _RESULT.match(line)
-        if result is None or result[2] == "call":
-            call = _CALL.search(line)
-            if call is not None and call[1] in self.code:
-                given = _GIVEN.findall(call[2])
-                for (kind, one), own in zip(given, self.code[call[1]].arguments, strict=True):
-                    if kind == "ptr":
-                        self._add((call[1], own), self.of(name, one))
-            elif line.startswith("  store ptr "):
-                self._keep(name, line)
-            return
-        to, kind = (name, result[1]), result[2]
-        if kind == "getelementptr":
-            element = _ELEMENT.search(line)
-            assert element is not None, line
-            self._add(to, (_moved(o, element[1], element[3]) for o in self.of(name, element[2])))
-        elif kind == "load":
-            load = _LOAD.search(line)
-            if load is not None and load[2] == "ptr":
-                for origin in self.of(name, load[3]):
-                    self._add(to, self._pointed(origin))
-        elif kind == "phi" and " phi ptr " in line:
-            for value, _ in _PHI.findall(line):
-                self._add(to, self.of(name, value))
-        elif kind == "select" and ", ptr " in line:
-            for value in _POINTERS.findall(line):
-                self._add(to, self.of(name, value))
-        elif kind == "alloca":
-            self._add(to, [self._locals.setdefault(to, ("local", len(self._locals)))])
-        elif kind not in ("icmp", "call"):
-            self._add(to, [_ELSE])
-
-    def _keep(self, name: str, line: str) -> None:
-        """An address is stored: in local memory it is found again."""
-        stored = _KEPT.match(line)
-        assert stored is not None, line
-        for origin in self.of(name, stored[2]):
-            before = self._held.get(origin, frozenset())
-            after = before | self.of(name, stored[1])
-            if len(after) > len(before):
-                self._held[origin] = after
-                self._changed = True
-
-    def _pointed(self, origin: Origin) -> Origins:
-        """The origins of an address that is loaded from a place."""
-        if origin[0] == "word":
-            return frozenset([("array", origin[1])])
-        return self._held.get(origin, frozenset()) if origin[0] == "local" else frozenset([_ELSE])
-
-    # What is done with them -----------------------------------------------------------------------
-
-    def _root(self, origin: Origin) -> Origin:
-        while origin in self._groups:
-            origin = self._groups[origin]
-        return origin
-
-    def _join(self, origins: Iterable[Origin]) -> None:
-        """One instruction may access any of these."""
-        first, *others = (self._root(origin) for origin in origins)
-        for other in others:
-            if self._root(other) != self._root(first):
-                self._groups[self._root(other)] = self._root(first)
-
-    def _note(self, name: str, line: str) -> None:
-        """Take down what an instruction does with arrays and local memory."""
-        result = _RESULT.match(line)
-        kind = result[2] if result else line.split()[0]
-        if kind in ("getelementptr", "phi", "select", "alloca") or "@llvm.prefetch" in line:
-            return
-        if kind == "call" and "@llvm." not in line:
-            return
-        memory = _memory(line)
-        for value in _POINTERS.findall(line):
-            origins = self.of(name, value)
-            places = [o for o in origins if o[0] in ("array", "local")]
-            odd = [("array", number) for o, number in origins if o == "odd"]
-            if memory is not None and value == memory.address:
-                if places or odd:
-                    self._access(memory, places, odd, _ELSE in origins)
-            elif line.startswith("  store ptr ") and self._kept_well(name, line):
-                continue
-            else:
-                for origin in (*places, *odd):
-                    self._uses.setdefault(origin, Access()).fits = False
-
-    def _access(
-        self, memory: "_Memory", places: list[Origin], odd: list[Origin], others: bool
-    ) -> None:
-        self._join([*places, *odd])
-        for origin in (*places, *odd):
-            use = self._uses.setdefault(origin, Access())
-            # Tables of addresses in local memory are not floats, and none of our business.
-            if origin[0] == "array" or memory.floats:
-                use.fits &= origin not in odd and memory.floats and not others
-            use.reads |= not memory.stores
-            use.writes |= memory.stores
-            use.single |= memory.single and not memory.stores
-
-    def _kept_well(self, name: str, line: str) -> bool:
-        """Whether an address is stored where it is found again: in local memory alone."""
-        stored = _KEPT.match(line)
-        assert stored is not None, line
-        return all(kind == "local" for kind, _ in self.of(name, stored[2]))
-
-
-def _moved(origin: Origin, element: str, offset: str) -> Origin:
-    """Of an address so many elements further on."""
-    kind, number = origin
-    if kind == "word":
-        words = offset.split()[-1]
-        if element == "i64" and words.isdecimal():
-            return kind, number + int(words)
-        return _ELSE
-    if kind == "array" and element != "float":
-        return "odd", number
-    return origin
-
-
-# Accesses to memory -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """An instruction that reads or writes memory. lanes: 0 for a single element."""
-
-    address: str
-    stores: bool
-    floats: bool
-    single: bool = False
-    lanes: int = 0
-    mask: str | None = None
-    vector: str = ""
-    several: bool = False
-
-
-def _memory(line: str) -> _Memory | None:
-    """The access to memory that an instruction is, if it is one."""
-    if " call " in line:
-        return _masked(line)
-    load = _LOAD.search(line) if " load " in line else None
-    if load is not None:
-        floats = _FLOATS.match(load[2])
-        plain = floats is not None and not load[1]
-        lanes = int(floats[1] or 0) if floats else 0
-        return _Memory(load[3], False, plain, single=lanes == 0, lanes=lanes)
-    store = _STORE.match(line)
-    if store is not None:
-        floats = _FLOATS.match(store[1])
-        lanes = int(floats[1] or 0) if floats else 0
-        return _Memory(store[3], True, floats is not None, lanes == 0, lanes, vector=store[2])
-    return None
-
-
-def _masked(line: str) -> _Memory | None:
-    if found := _MASKED_LOAD.search(line):
-        return _Memory(found[2], False, True, lanes=int(found[1]), mask=found[3])
-    if found := _MASKED_STORE.search(line):
-        lanes = int(found[1])
-        return _Memory(found[3], True, True, lanes=lanes, mask=found[4], vector=found[2])
-    if found := _GATHER.search(line):
-        return _Memory(found[2], False, True, lanes=int(found[1]), mask=found[3], several=True)
-    if found := _SCATTER.search(line):
-        return _Memory(
-            found[3], True, True, lanes=int(found[1]), mask=found[4], vector=found[2], several=True
-        )
-    return None
-
-
 # Writing it again ---------------------------------------------------------------------------------
+
+
+_ELEMENTS = {"float16": "i16", "bfloat16": "i16", "uint8": "i8", "int8": "i8"}
+
+
+def _lanes(piece: Piece, machine: Machine, kind: str, count: int) -> Narrow:
+    made = Whole if kind in EXTEND else Narrow
+    return made(piece, machine, "float32", kind, count)
 
 
 class _Writer:
@@ -370,8 +79,8 @@ class _Writer:
 
     def __init__(
         self,
-        code: _Code,
-        analysis: _Analysis,
+        code: Code,
+        analysis: Analysis,
         stored: Mapping[int, str],
         module: Module,
         machine: Machine,
@@ -403,11 +112,11 @@ class _Writer:
         if "ptr" not in line:
             return (line,)
         if " = getelementptr float, ptr " in line:
-            value = _RESULT.match(line)
+            value = RESULT.match(line)
             assert value is not None
-            element = ELEMENTS.get(self._kind(value[1]), "float")
+            element = _ELEMENTS.get(self._kind(value[1]), "float")
             return (line.replace("getelementptr float", f"getelementptr {element}", 1),)
-        memory = _memory(line)
+        memory = accessed(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
         return (line,) if memory is None or not kind else self._access(line, memory, kind)
 
@@ -418,12 +127,12 @@ class _Writer:
         arrays = self.analysis.group(places) if places else ()
         return next((self.stored[n] for n in arrays if n in self.stored), "")
 
-    def _access(self, line: str, memory: _Memory, kind: str) -> list[str]:
+    def _access(self, line: str, memory: Memory, kind: str) -> list[str]:
         """The instructions instead of an access."""
         if kind.startswith(ROUNDED):
             return self._rounding(line, memory, kind.removeprefix(ROUNDED))
         piece = Piece(self.module, self.count)
-        v = lanes_of(piece, self.machine, kind, memory.lanes or 1)
+        v = _lanes(piece, self.machine, kind, memory.lanes or 1)
         if memory.stores:
             vector = memory.vector
             if not memory.lanes:
@@ -433,7 +142,7 @@ class _Writer:
             else:
                 v.store(vector, memory.address, memory.mask)
         else:
-            result = _RESULT.match(line)
+            result = RESULT.match(line)
             assert result is not None
             if memory.several:
                 loaded = v.gather_at(memory.address, memory.mask)
@@ -445,12 +154,12 @@ class _Writer:
                 piece.named(result[1], f"extractelement <1 x float> {loaded}, i64 0")
         return self._taken(piece)
 
-    def _rounding(self, line: str, memory: _Memory, kind: str) -> list[str]:
+    def _rounding(self, line: str, memory: Memory, kind: str) -> list[str]:
         """The same access, of numbers that are rounded before they are stored."""
         if not memory.stores:
             return [line]
         piece = Piece(self.module, self.count)
-        v = lanes_of(piece, self.machine, kind, memory.lanes or 1)
+        v = Narrow(piece, self.machine, "float32", kind, memory.lanes or 1)
         vector = memory.vector
         if not memory.lanes:
             one = piece.value(f"insertelement <1 x float> poison, float {vector}, i64 0")
@@ -467,11 +176,11 @@ class _Writer:
         if len(lines) < 3 or " = load float, ptr " not in lines[0]:
             return None
         result, inserted, spread = (
-            _RESULT.match(lines[0]),
+            RESULT.match(lines[0]),
             _INSERTED.match(lines[1]),
             _SPREAD.match(lines[2]),
         )
-        memory = _memory(lines[0])
+        memory = accessed(lines[0])
         if result is None or inserted is None or spread is None or memory is None:
             return None
         if inserted[3] != result[1] or spread[3] != inserted[1]:
@@ -480,7 +189,7 @@ class _Writer:
         if not kind or kind.startswith(ROUNDED):
             return None
         piece = Piece(self.module, self.count)
-        v = lanes_of(piece, self.machine, kind, int(spread[2]))
+        v = _lanes(piece, self.machine, kind, int(spread[2]))
         every = v.broadcast(memory.address)
         piece.named(spread[1], f"bitcast {v.type} {every} to {v.type}")
         piece.named(inserted[1], f"bitcast {v.type} {every} to {v.type}")
@@ -497,4 +206,4 @@ class _Writer:
         """A phi knows the blocks before it by what they are called at their ends."""
         if " = phi " not in line or not self.blocks:
             return line
-        return _PHI.sub(lambda m: f"[{m[1]}, %{self.blocks.get(m[2], m[2])}]", line)
+        return PHI.sub(lambda m: f"[{m[1]}, %{self.blocks.get(m[2], m[2])}]", line)

@@ -7,7 +7,7 @@ of the 256.
 
 from dataclasses import dataclass
 
-from faltung.codegen.narrow import Narrow
+from faltung.codegen.narrow import Narrow, Words
 from faltung.codegen.vectors import Vectors
 
 # The types, and how they become wider integers.
@@ -22,7 +22,7 @@ class Whole(Narrow):
 
     @property
     def _raw(self) -> Vectors:
-        return Bytes(self.function, self.machine, self.dtype)
+        return Bytes(self.function, self.machine, self.dtype, self.count)
 
     def broadcast(self, address: str) -> str:
         return self._widened(self._raw.broadcast(address))
@@ -37,8 +37,8 @@ class Whole(Narrow):
 
 
 @dataclass(frozen=True)
-class Bytes(Vectors):
-    """As many 8-bit integers as a vector has lanes."""
+class Bytes(Words):
+    """As many 8-bit integers as a vector has lanes, or ``count``."""
 
     @property
     def element(self) -> str:

@@ -9,11 +9,10 @@ up to a half float16, if every weight has a place in it; above, or where one has
 import numpy as np
 
 from faltung.compress.means import Left, Outcome, Task
-from faltung.geometry.conv import NARROW
+from faltung.geometry.conv import NARROW, Kept
 from faltung.program.half_state import HalfState
-from faltung.runtime.halves import UNIT
+from faltung.runtime.halves import HALF_LIMIT, UNIT
 from faltung.train.model import Model
-from faltung.train.network import HALF_LIMIT
 
 
 def sixteen(model: Model, task: Task, strength: float) -> Outcome:
@@ -36,7 +35,7 @@ def sixteen(model: Model, task: Task, strength: float) -> Outcome:
         return Outcome(model, said=f"has {model.dtype} already", changed=False)
     parameters = model.parameters
     largest = max((float(np.abs(a).max(initial=0)) for a in parameters.values()), default=0.0)
-    dtype = "float16" if strength <= 0.5 and largest < HALF_LIMIT else "bfloat16"
+    dtype: Kept = "float16" if strength <= 0.5 and largest < HALF_LIMIT else "bfloat16"
     made = model.astype(dtype)
     state = made.state
     assert isinstance(state, HalfState)

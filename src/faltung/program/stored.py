@@ -14,11 +14,13 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from faltung.codegen.storage import ROUNDED, Access
+from faltung.codegen.addresses import Access
+from faltung.codegen.storage import ROUNDED
 from faltung.geometry.conv import NARROW
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
-from faltung.graph.ops import Attention, ConvolveInteger
+from faltung.graph.ops import Attention
+from faltung.graph.ops_integer import ConvolveInteger
 from faltung.graph.value import Node, Value
 from faltung.methods.base.kernel import Kernel
 from faltung.methods.base.step import Operand, Step, Work, relocated, waiting

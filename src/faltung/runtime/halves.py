@@ -19,6 +19,8 @@ assert tuple(HELD) == NARROW
 # What each number may differ from the one that was rounded, relative to it: half a unit in the last
 # place, above the least normal number.
 UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+# From here on float16 is infinite.
+HALF_LIMIT = 65520
 
 
 def halved(values: npt.ArrayLike, stored: str) -> Array:

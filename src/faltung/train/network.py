@@ -33,6 +33,7 @@ from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
 from faltung.runtime.buffers import empty
+from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.metadata import checked
 
 Array = npt.NDArray[Any]
@@ -41,8 +42,6 @@ Array = npt.NDArray[Any]
 FORMAT = 1
 # Samples that are predicted at once at most, and bytes of activations that they may take.
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
-# From here on float16 is infinite.
-HALF_LIMIT = 65520
 # Compiled programs that are kept, each for another batch size.
 MAX_PROGRAMS = 6
 
@@ -67,7 +66,8 @@ class Network:
         precision: Precision = "fast",
     ) -> None:
         policy_of(precision)  # refuses unknown names
-        self._dtype: Kept = one_of("dtype", dtype, KEPT)
+        one_of("dtype", dtype, KEPT)
+        self._dtype: Kept = dtype
         computed = computed_in(dtype)
         self.precision: Precision = precision
         self.net = net
@@ -163,10 +163,8 @@ class Network:
                 n for n, array in tensors.items() if np.abs(array).max(initial=0) >= HALF_LIMIT
             ]
             if large:
-                raise FaltungError(
-                    f"dtype={dtype!r}: {large[0]} has numbers of {HALF_LIMIT} and more, which "
-                    "float16 lacks; use bfloat16"
-                )
+                said = f"dtype={dtype!r}: {large[0]} has numbers of {HALF_LIMIT} and more"
+                raise FaltungError(f"{said}, which float16 lacks; use bfloat16")
         made = type(self).from_about(about)
         made.set_parameters(tensors)
         return made
@@ -399,10 +397,9 @@ class Network:
         state = self.state
         if not isinstance(state, HalfState):
             return dict(state.all())
+        kept = state.halves if state.stored == "bfloat16" else ()
         words = {name: state.words(name) for name in state.parameters}
-        if state.stored != "bfloat16":
-            return dict(words)
-        return {n: Words(array) if n in state.halves else array for n, array in words.items()}
+        return {n: Words(array) if n in kept else array for n, array in words.items()}
 
     def about(self) -> dict[str, Any]:
         """Everything but the parameters, ready for JSON."""

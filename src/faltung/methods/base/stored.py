@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from faltung.codegen.storage import Access, accesses, over
+from faltung.codegen.addresses import Access
+from faltung.codegen.storage import accesses, over
 from faltung.geometry.axis import Axis
 from faltung.jit.compile import Recipe, identity
 from faltung.machine.table import Machine
