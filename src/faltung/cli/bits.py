@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
+from faltung.cli.options import names
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -56,13 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="number of threads (default: all)")
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
-    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: as in the run)",
-    )
+    names(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

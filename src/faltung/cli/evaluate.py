@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from faltung.cli.options import names
 from faltung.geometry.errors import FaltungError
 
 
@@ -23,13 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print this metric too, as in `faltung train`; may be repeated",
     )
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
-    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: as in the run)",
-    )
+    names(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -1,5 +1,6 @@
 """What several commands take: sizes as 3x224x224, and options of a network as NAME=VALUE."""
 
+import argparse
 import ast
 from collections.abc import Sequence
 from typing import Any
@@ -30,3 +31,14 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             made[name] = value
     return made
+
+
+def names(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where samples and labels are in other data than those of a run."""
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: as in the run)",
+    )
