@@ -134,7 +134,8 @@ def export(folder: Path, names: Sequence[str]) -> int:
 
 
 def quantise(path: Path, made: Path) -> None:
-    """A file as QDQ."""
+    """A file as QDQ, for one sample."""
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -151,7 +152,12 @@ def quantise(path: Path, made: Path) -> None:
             return self.left.pop() if self.left else None
 
     ready = made.with_suffix(".ready")
-    quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
+    model = onnx.load(path)
+    # With a free batch ONNX Runtime takes half as long again.
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, ready)
+    quant_pre_process(str(ready), str(ready), skip_symbolic_shape=True)
     quantize_static(
         str(ready),
         str(made),

@@ -14,6 +14,7 @@ class Found:
     lost: float
     speed: float = 1.0
     loss: float = 0.5
+    error: float = 0.05
 
 
 FOUND = [

@@ -198,13 +198,12 @@ def test_dead_channels_are_no_trouble() -> None:
 
 
 NETWORKS: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
-    ("googlenet", (1, 8, 8), {"width": 0.1, "auxiliary": True, "third": 5}),
     ("resnet18", (2, 40), {"width": 0.1}),
     ("unet", (2, 9, 22), {"width": 0.1, "padding_mode": ("replicate", "circular")}),
+    ("shufflenetv2", (1, 8, 8), {"width": 0.1}),
     ("c3d", (1, 3, 9, 9), {"width": 0.05}),
     ("textcnn", (19,), {"vocabulary": 12, "features": 16, "maps": 8}),
     ("vittiny", (1, 8, 8), {"width": 0.1, "blocks": 1}),
-    ("mobilenetv3small", (3, 32, 32), {"width": 0.1}),
 ]
 SEEN = ("unet", "textcnn", "vittiny")  # the others by their weights, which compiles nothing
 
@@ -231,6 +230,17 @@ def test_networks(name: str, shape: tuple[int, ...], options: dict[str, Any]) ->
 
 def _kind(shape: tuple[int, ...], tokens: bool) -> Any:
     return "text" if tokens else {1: "table", 2: "series", 3: "picture", 4: "volume"}[len(shape)]
+
+
+def test_branches_and_auxiliary_classifiers() -> None:
+    head = nn.Sequential(nn.Flatten(), nn.Linear(20), nn.ReLU(), nn.Linear(3))
+    branches = nn.Parallel(nn.Conv(12, 1), nn.Conv(12, 3, padding=1), nn.Identity())
+    net = nn.Sequential(
+        nn.Conv(12, 1), branches, nn.Auxiliary(head), nn.GlobalAvgPool(), nn.Linear(3)
+    )
+    made = factorise(model(net), task(), 1.0, measure=always)
+    assert {"auxiliary1.sequential1.linear1", "parallel1.conv2"} <= set(made.lost)
+    made.model.fit(task().train, epochs=1, show=False)
 
 
 def test_it_trains_and_is_factorised_again() -> None:

@@ -61,7 +61,7 @@ def test_down_no_further_than_asked_for() -> None:
 
 
 def test_leaves_are_tried_from_the_smallest_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    leaf = Leaf("quantise", 8, True)
+    leaf = Leaf("quantise", 8, True, bits=4, faster=True)
     monkeypatch.setattr(recipe, "LEAVES", (leaf,))
 
     def lost(part: float, step: Step) -> float:
@@ -80,11 +80,15 @@ def test_leaves_are_tried_from_the_smallest_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_with_bytes_alone_the_largest_that_fit_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    leaf = Leaf("palettes", 16, True)
+    leaf = Leaf("palettes", 16, True, bits=4)
     monkeypatch.setattr(recipe, "LEAVES", (leaf,))
-    made = walked(Budget(bytes=10_000), lambda part, step: 0.0, (leaf,))
+
+    def lost(part: float, step: Step) -> float:
+        return 1.0 if step.means == "palettes" and not step.epochs else 0.0
+
+    made = walked(Budget(bytes=10_000), lost, (leaf,))
     tuned = [e for e in made if e.step.means == "palettes" and e.step.epochs]
-    assert len(tuned) == 3
+    assert len(tuned) == 2
     sizes = [entry.bytes for entry in tuned]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] <= 10_000
 
@@ -95,3 +99,14 @@ def test_the_same_is_asked_for_again() -> None:
 
     one, two = (walked(Budget(drop=1), lost) for _ in range(2))
     assert one == two
+
+
+def test_what_cannot_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A palette takes bytes by the number of weights, and is no faster."""
+    leaf = Leaf("palettes", 16, False, bits=4)
+    monkeypatch.setattr(recipe, "LEAVES", (leaf,))
+    made = walked(Budget(speed=2.0), lambda part, step: 0.0, (leaf,))
+    tried = [made[entry.step.parent] for entry in made if entry.step.means == "palettes"]
+    assert tried and all(entry.speed >= 2.0 for entry in tried)
+    none = walked(Budget(bytes=4), lambda part, step: 0.0, (leaf,))  # there are 10 weights
+    assert not [entry for entry in none if entry.step.means == "palettes"]

@@ -29,7 +29,7 @@ from faltung.train.run_folder import RunFolder
 from faltung.train.run_model import load_model
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 of POSIX")
-LEAF = Leaf("palettes", 4, True)
+LEAF = Leaf("palettes", 4, True, bits=1)
 # A child has the small means too, and checkpoints after every batch.
 CHILD = """
 import os, signal, sys
@@ -38,7 +38,7 @@ import small_means
 from faltung.compress import means, recipe
 means.MEANS.clear()
 means.MEANS.update(small_means.SMALL)
-recipe.LEAVES = (recipe.Leaf("palettes", 4, True),)
+recipe.LEAVES = (recipe.Leaf("palettes", 4, True, bits=1),)
 recipe.ROUNDS = 2
 from faltung.compress import measure
 measure.ROUNDS = 1

@@ -36,11 +36,12 @@ def meant(program: Inference, x: Array) -> Array:
             rounded(made.astype(np.float32), stored) if d.kind == "weight" else made
         )
     known[graph.input.name] = interpreter.given(graph.input, x)
-    places = program.assembly.lowering.places
+    places, halves = program.assembly.lowering.places, program.assembly.halves
     for node in program.nodes:
         interpreter.compute([node], known, program.batch)
         for value in node.outputs:
-            if places.root(value).name in program.assembly.halves and value.kind == "float":
+            root = places.root(value).name
+            if root in halves and value.kind == "float":
                 known[value.name] = rounded(known[value.name], stored).astype(np.float64)
     return known[program.outputs[0].name]
 
@@ -101,8 +102,9 @@ def test_memory_is_half(stored: str) -> None:
     full.update(anything(graph))
     wide, half = Inference(graph, full, 3, bands=False), compiled(graph, stored)
     assert half.state.memory.nbytes < 0.51 * wide.state.memory.nbytes
+    # Values that are multiplied often may be rounded, and kept in float32.
     for name, most in {"packed": 0.51, "arena": 1.0}.items():
-        assert half.assembly.memories[name].nbytes < most * wide.assembly.memories[name].nbytes
+        assert half.assembly.memories[name].nbytes <= most * wide.assembly.memories[name].nbytes
     assert half(inputs(graph, 3).astype(np.float32)).dtype == np.float32
 
 

@@ -39,6 +39,7 @@ examples:
   faltung explain "n1 c3>64 224x224 k7 s2 p3"
   faltung explain "c1>1 1000000 k101" --asm
   faltung explain "n8 c64>64 32x32x32 k3 psame" --direction weight-grad
+  faltung explain "c64>64 56x56 k3 p1" --integers
 
 A network of `faltung nets`, or a file model.onnx, is explained as a program:
 which layers run as a chain in bands of rows, and why others run alone.
@@ -79,6 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--method", default="auto", help="plan with this method (default: auto)")
     parser.add_argument(
+        "--integers",
+        action="store_true",
+        help="plan the convolution of 8-bit numbers: uint8 in and out, channels last",
+    )
+    parser.add_argument(
         "--llvm", action="store_true", help="print only the LLVM IR of every kernel"
     )
     parser.add_argument(
@@ -94,12 +100,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     spec = _parsed(arguments.spec)
     with _machine(arguments.machine):
-        plan = make_plan(
-            spec,
-            arguments.direction,
-            not arguments.channels_first,
-            precision=arguments.precision,
-            method=arguments.method,
+        plan = (
+            _integers(spec, arguments)
+            if arguments.integers
+            else make_plan(
+                spec,
+                arguments.direction,
+                not arguments.channels_first,
+                precision=arguments.precision,
+                method=arguments.method,
+            )
         )
         for line in _report(spec, plan, arguments):
             print(line)
@@ -165,6 +175,18 @@ def _machine(name: str | None) -> Any:
     from faltung.jit.target import use
 
     return use(name)
+
+
+def _integers(spec: "ConvSpec", arguments: argparse.Namespace) -> "Plan":
+    """The plan for 8-bit numbers. FaltungError: options that it does not have."""
+    from faltung.plan.build_integer import plan_integers
+
+    if arguments.direction != "forward" or arguments.channels_first:
+        raise FaltungError(
+            "--integers: plans the convolution itself, channels last; leave out --direction and "
+            "--channels-first"
+        )
+    return plan_integers(spec)
 
 
 def make_plan(spec: "ConvSpec", direction: str, channels_last: bool, **policy: str) -> "Plan":

@@ -91,6 +91,12 @@ class Narrow(Vectors):
         callee = self.function.module.declare(name, "i1", self.flags)
         return self.function.value(f"call i1 {callee}({self.flags} {mask})")
 
+    def rounded(self, vector: str) -> str:
+        """The nearest numbers of 16 bits, in float32."""
+        if self.stored == "bfloat16":
+            return self._float(self._op("and", self._near(vector), -(1 << 16)))
+        return self._widened(self._narrowed(vector))
+
     # Conversions ---------------------------------------------------------------------------------
 
     @property
@@ -120,14 +126,17 @@ class Narrow(Vectors):
         return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
 
     def _to_bfloat(self, vector: str) -> str:
-        """The upper half, rounded by adding slightly less than half its last bit, and that bit. Of
-        NaN all bits are set: the sum may be anything.
+        return self._op("lshr", self._near(vector), 16)
+
+    def _near(self, vector: str) -> str:
+        """The bits, of which the upper half is rounded by adding slightly less than half its last
+        bit, and that bit. Of NaN all are set: the sum may be anything.
         """
         bits = self._int(vector)
         odd = self._op("and", self._op("lshr", bits, 16), 1)
         near = self._op("add", self._op("add", bits, 0x7FFF), odd)
         nan = self._cast(f"sext {self.flags} {self.compare('uno', vector, vector)} to", self._whole)
-        return self._op("lshr", self._op("or", near, nan), 16)
+        return self._op("or", near, nan)
 
     def _from_half(self, bits: str) -> str:
         """Raise exponents by 112; convert denormals as integer multiples of 2 ** -24.

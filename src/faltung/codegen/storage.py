@@ -22,6 +22,8 @@ from faltung.codegen.vectors import Vectors
 from faltung.codegen.whole import EXTEND, Bytes, Whole
 from faltung.machine.table import Machine
 
+ROUNDED = "rounded "
+
 # An origin: ("word", n), the n-th word of the block of arguments; ("array", n), an address in the
 # array that the n-th word points to; ("odd", n), one that was computed in other elements; ("local",
 # n), memory of the n-th ``alloca``; ("?", -1), anything else.
@@ -94,7 +96,8 @@ def accesses(text: str, symbol: str) -> dict[int, Access]:
 
 
 def over(text: str, symbol: str, stored: Mapping[int, str], machine: Machine) -> str:
-    """The same module, where the arrays of these words hold "float16" or "bfloat16".
+    """The same module, where the arrays of these words hold "float16" or "bfloat16"; or, with
+    ``ROUNDED`` before it, float32 that is rounded to such numbers when it is stored.
 
     They must fit, by ``accesses``.
     """
@@ -460,9 +463,8 @@ class _Writer:
         if " = getelementptr float, ptr " in line:
             value = _RESULT.match(line)
             assert value is not None
-            kind = self._kind(value[1])
-            element = f"getelementptr {_ELEMENTS[kind]}" if kind else ""
-            return (line.replace("getelementptr float", element, 1) if kind else line,)
+            element = _ELEMENTS.get(self._kind(value[1]), "float")
+            return (line.replace("getelementptr float", f"getelementptr {element}", 1),)
         memory = _memory(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
         return (line,) if memory is None or not kind else self._access(line, memory, kind)
@@ -476,6 +478,8 @@ class _Writer:
 
     def _access(self, line: str, memory: _Memory, kind: str) -> list[str]:
         """The instructions instead of an access."""
+        if kind.startswith(ROUNDED):
+            return self._rounding(line, memory, kind.removeprefix(ROUNDED))
         piece = Piece(self.module, self.count)
         v = _lanes(piece, self.machine, kind, memory.lanes or 1)
         if memory.stores:
@@ -499,6 +503,23 @@ class _Writer:
                 piece.named(result[1], f"extractelement <1 x float> {loaded}, i64 0")
         return self._taken(piece)
 
+    def _rounding(self, line: str, memory: _Memory, kind: str) -> list[str]:
+        """The same access, of numbers that are rounded before they are stored."""
+        if not memory.stores:
+            return [line]
+        piece = Piece(self.module, self.count)
+        v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
+        vector = memory.vector
+        if not memory.lanes:
+            one = piece.value(f"insertelement <1 x float> poison, float {vector}, i64 0")
+            made = piece.value(f"extractelement <1 x float> {v.rounded(one)}, i64 0")
+        else:
+            made = v.rounded(vector)
+        before = f"float> {vector}, " if memory.lanes else f"float {vector}, "
+        after = before.replace(vector, made)
+        piece.emit(line.strip().replace(before, after, 1))
+        return self._taken(piece)
+
     def _spread(self, lines: list[str]) -> list[str] | None:
         """One element in every lane: a load and two instructions, which follow each other."""
         if len(lines) < 3 or " = load float, ptr " not in lines[0]:
@@ -514,7 +535,7 @@ class _Writer:
         if inserted[3] != result[1] or spread[3] != inserted[1]:
             return None
         kind = self._kind(memory.address)
-        if not kind:
+        if not kind or kind.startswith(ROUNDED):
             return None
         piece = Piece(self.module, self.count)
         v = _lanes(piece, self.machine, kind, int(spread[2]))

@@ -2,11 +2,13 @@
 
 The limits hold together: at most ``drop`` points lost on the samples that choose, at most ``bytes``
 on disk, at least ``speed`` times as fast. Of the models within all of them the smallest is chosen
-if ``drop`` is one of them, since then what may be lost is said, and else the most accurate. Few
-samples cannot tell accuracies apart, so of equally accurate ones that with the least loss is.
+if ``drop`` is one of them, since then what may be lost is said. Else the most accurate is; but few
+samples cannot tell accuracies apart, and the best of many has been lucky: all within one standard
+error of the best count as equal (Breiman, Friedman, Olshen and Stone, 1984), and of these the one
+with the least loss is chosen, which says more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Real
@@ -21,7 +23,9 @@ UNITS = {"k": 1000, "M": 1000**2, "G": 1000**3, "": 1}
 
 
 class Measured(Protocol):
-    """What the choice depends on; ``lost`` and ``loss`` on the samples that choose."""
+    """What the choice depends on; ``lost``, its standard ``error`` in points, and ``loss`` on the
+    samples that choose.
+    """
 
     @property
     def bytes(self) -> int: ...
@@ -29,6 +33,8 @@ class Measured(Protocol):
     def lost(self) -> float: ...
     @property
     def loss(self) -> float: ...
+    @property
+    def error(self) -> float: ...
     @property
     def speed(self) -> float: ...
 
@@ -85,17 +91,16 @@ class Budget:
         """Whether all limits are kept."""
         return not any(self.excess(found).values())
 
-    @property
-    def order(self) -> Callable[[Measured], tuple[float, ...]]:
-        """What is least for the best of those within the limits."""
-        if self.drop is not None:
-            return lambda found: (found.bytes, found.lost)
-        return lambda found: (found.lost, found.loss, found.bytes)
-
     def choose(self, found: Sequence[Measured]) -> int | None:
         """The number of the best within all limits; None: there is none."""
         within = [i for i, each in enumerate(found) if self.within(each)]
-        return min(within, key=lambda i: (*self.order(found[i]), i), default=None)
+        if self.drop is not None:
+            return min(within, key=lambda i: (found[i].bytes, found[i].lost, i), default=None)
+        if not within:
+            return None
+        best = min((found[i] for i in within), key=lambda each: each.lost)
+        equal = [i for i in within if found[i].lost <= best.lost + best.error + 1e-9]
+        return min(equal, key=lambda i: (found[i].loss, found[i].bytes, i))
 
     def nearest(self, found: Sequence[Measured]) -> int:
         """The number of the one that misses the limits by the least part: a point lost too much
@@ -105,7 +110,7 @@ class Budget:
         def missed(i: int) -> tuple[float, ...]:
             parts = self.excess(found[i])
             scaled = [value / 10 if name == "drop" else value for name, value in parts.items()]
-            return (max(scaled), *self.order(found[i]))
+            return max(scaled), found[i].lost, found[i].bytes
 
         return min(range(len(found)), key=missed)
 

@@ -50,7 +50,7 @@ def end_of(entries: Sequence[Entry], budget: Budget) -> End:
         return End(None, near, why)
     chosen = numbers[best]
     within = sum(map(budget.within, found))
-    which = "the smallest" if budget.drop is not None else "the most accurate"
+    which = "the smallest" if budget.drop is not None else "the best"
     why = (
         f"step {chosen} is {which} of the {within} of {len(found)} that keep the limits ({budget})"
     )

@@ -355,8 +355,18 @@ class CP:
         return self._search(ranks[0])[1]
 
     def least(self, ranks: Ranks) -> float:
-        """No matrix that the weight can be arranged as has a larger rank than the terms are."""
-        return max((split.error(ranks) for split in self.splits), default=0.0)
+        """What matrices of such a rank lose. Taps that are not separate are a matrix themselves,
+        whose rank multiplies that of a split between them.
+        """
+        return max(
+            (split.error((ranks[0] * self._between(split),)) for split in self.splits),
+            default=0.0,
+        )
+
+    def _between(self, split: Split) -> int:
+        """The largest rank of the taps of one term, as a split arranges them."""
+        sides = (prod(_taps(self.w, axes)) for axes in (split.before, split.after))
+        return 1 if self.separate else min(sides)
 
     def factors(self, ranks: Ranks) -> tuple[Array, ...]:
         groups, outs, ins = self.w.shape[:3]

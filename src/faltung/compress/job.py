@@ -151,19 +151,11 @@ def create(
         )
     origin = open_run(run, data, reading)
     plan = _plan(origin, run, data, limits, epochs, reading or {})
-    began = is_walk(place)
-    if began:
-        journal = read_journal(place)
-        if dict(journal.plan) != plan:
-            raise FileExistsError(
-                f"{said(place)}: holds another compression ({journal.plan.get('repeat')}): name "
-                "another folder with --out"
-            )
-    else:
+    if not is_walk(place):
         _refuse_held(place)
     folder = RunFolder.begin(place)
     try:
-        journal = read_journal(place) if began else Journal(place, plan).write()
+        journal = Journal.opened(place, plan)
         return Job(Walk(origin, journal, limits, plan["epochs"], show=show), folder)
     except BaseException:
         folder.close()

@@ -16,6 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from faltung.compress.quality import Z
 from faltung.formats.files import make_folder, read_checked, shown, sweep, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -88,6 +89,11 @@ class Entry:
         return self.choose.loss
 
     @property
+    def error(self) -> float:
+        """The standard error of the quality on the samples that choose, in points."""
+        return 100 * (self.choose.high - self.choose.low) / (2 * Z)
+
+    @property
     def speed(self) -> float:
         """How many times as fast as the first step, by one thread."""
         own, first = self.ms["1"]
@@ -151,6 +157,20 @@ class Journal:
     plan: Mapping[str, Any]
     entries: tuple[Entry, ...] = ()
     end: Mapping[str, Any] | None = None
+
+    @classmethod
+    def opened(cls, place: Path, plan: Mapping[str, Any]) -> "Journal":
+        """That of a plan in a folder, a new one if there is none. FileExistsError: of another."""
+        if not is_walk(place):
+            return cls(place, plan).write()
+        found = read_journal(place)
+        if dict(found.plan) != dict(plan):
+            repeat = found.plan.get("repeat", "with other arguments")
+            raise FileExistsError(
+                f"{shown(place)}: holds another compression ({repeat}): name another folder with "
+                "--out"
+            )
+        return found
 
     def write(self, **changes: Any) -> "Journal":
         """The journal with changes, on disk."""

@@ -41,6 +41,8 @@ KEEP = 0.1  # of the channels of each layer that stay
 # Channels of a layer that go together where time is to be saved: of vectors of eight, and of two of
 # four. A layer of 33 channels takes as long as one of 40; benchmarks/results/pruned.md.
 LANES = 8
+# Layers lose multiples if they have so many of them: of few channels eight at once are too much.
+WIDE = 4
 
 
 def prune(
@@ -75,8 +77,8 @@ def prune(
     keep : float, from 0 to 1
         The part of the channels of every layer that stays; at least one does.
     multiple : int, optional
-        Layers with twice as many channels or more keep a multiple of this number: as many as fill
-        vectors. By default 8 where multiply-adds are to be saved, else 1.
+        Layers with four times as many channels or more keep a multiple of this number: as many as
+        fill vectors. By default 8 where multiply-adds are to be saved, else 1.
     seed : int
         Of the choice of samples.
 
@@ -229,7 +231,7 @@ def _order(
     bundles: list[list[Group]] = []
     for groups in layers.values():
         groups.sort(key=lambda group: rank([group]))
-        size = multiple if len(groups) >= 2 * multiple else 1
+        size = multiple if len(groups) >= WIDE * multiple else 1
         starts = [0, *range(len(groups) % size or size, len(groups) + 1, size)]
         bundles += [groups[start:end] for start, end in pairwise(starts)]
     return sorted(bundles, key=rank)

@@ -19,8 +19,6 @@ Asked = Generator[Step, tuple[int, Entry], tuple[int, Entry]]
 ROUNDS, PART = 10, 0.3
 LOST = 2  # rounds in a row that may lose too much before the way down ends
 SLACK = 2.0  # points beyond the budget that a round may lose; tuned numbers win some back
-# Networks that are tried with each leaf if it is not said what may be lost, the largest that fit.
-TRIED = 3
 # Beyond these parts of the limits the way down ends: numbers in 4 bits take an eighth of the bytes.
 SMALLEST, FASTEST = 1.5, 1.5
 
@@ -28,19 +26,24 @@ SMALLEST, FASTEST = 1.5, 1.5
 @dataclass(frozen=True)
 class Leaf:
     """What is made of the numbers of a network: a means, its strength, and whether it is followed
-    by fine-tuning where it loses too much.
+    by fine-tuning where it loses too much. bits: that a weight takes in a coded file at least.
+    faster: whether it may be faster than the network that it is made of. tried: networks that it
+    is tried on if it is not said what may be lost, the largest that fit.
     """
 
     means: str
     strength: float
     tuned: bool
+    bits: float
+    faster: bool = False
+    tried: int = 2
 
 
 LEAVES: tuple[Leaf, ...] = (
-    Leaf("sixteen", 1, False),
-    Leaf("quantise", 8, True),
-    Leaf("palettes", 4, False),  # it trains by itself
-    Leaf("palettes", 3, False),
+    Leaf("sixteen", 1, False, bits=9, faster=True, tried=1),
+    Leaf("quantise", 8, True, bits=4, faster=True),
+    Leaf("palettes", 4, False, bits=3.5),  # it trains by itself
+    Leaf("palettes", 3, False, bits=2.5),
 )
 
 
@@ -110,19 +113,29 @@ class Recipe:
         """
         fitting = 0
         if self.budget.drop is not None:
-            for number, _ in reversed(trunk):
+            for number, before in reversed(trunk):
+                if not self._may_fit(leaf, before):
+                    continue
                 _, entry = yield from self._tried(leaf, number)
                 if not self._loses(entry):
                     return
         else:
-            for number, _ in trunk:
+            for number, before in trunk:
+                if not self._may_fit(leaf, before):
+                    continue
                 plain = yield Step(leaf.means, number, leaf.strength)
                 if self.budget.within(plain[1]):
                     fitting += 1
-                    if leaf.tuned and plain[1].changed:
+                    if leaf.tuned and plain[1].changed and plain[1].lost > before.lost:
                         yield Step(leaf.means, number, leaf.strength, self.epochs)
-                if fitting == TRIED:
+                if fitting == leaf.tried:
                     return
+
+    def _may_fit(self, leaf: Leaf, before: Entry) -> bool:
+        """Whether a leaf of this network can keep the limits on bytes and speed."""
+        limits = self.budget
+        small = limits.bytes is None or before.parameters * leaf.bits / 8 < limits.bytes
+        return small and (leaf.faster or limits.speed is None or before.speed >= limits.speed)
 
     def _tried(self, leaf: Leaf, number: int) -> Asked:
         """A leaf, tuned if it loses too much without."""

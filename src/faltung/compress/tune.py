@@ -1,8 +1,8 @@
 """Fine-tuning between the steps of a walk: the ordinary training loop, with its checkpoints.
 
-The network learns from the targets and from the answers of the network that it was (distillation).
-The weights of the last epoch count, when the learning rate has come to rest. So the samples that
-choose among steps choose nothing else, and need not be looked at in every epoch.
+The network learns from the targets and from the answers of the network that it was: distillation.
+The samples that choose also choose the best epoch, as they have for that network: or else what
+looks lost on them would be the luck of its best epoch.
 """
 
 import shutil
@@ -39,6 +39,7 @@ class Tuning:
             history = self.loop.run()
         finally:
             self.folder.close()
+        self.loop.restore_best()
         assert isinstance(self.loop.model, Model)
         return self.loop.model, history
 
@@ -53,6 +54,7 @@ def settings_for(trained: Settings, epochs: int) -> Settings:
         lr=RATE * known.lr,
         schedule="cosine",
         warmup=0.1,
+        metric=None,  # limits are about accuracy
         patience=None,
         freeze=(),
         lengthened=(),
@@ -65,13 +67,14 @@ class School:
 
     trained: Settings
     train: Source
+    choose: Source
     teacher: Teacher | None = None
     show: bool = True
 
     def loop(self, model: Model, settings: Settings, folder: RunFolder) -> Loop:
         """The training loop of a model."""
         more = {"show": self.show, "lines": False, "teacher": self.teacher}
-        return Loop(model, settings, self.train, None, folder=folder, **more)  # type: ignore[arg-type]
+        return Loop(model, settings, self.train, self.choose, folder=folder, **more)  # type: ignore[arg-type]
 
 
 def begin(place: Path, model: Model, about: Mapping[str, Any], school: School) -> Tuning:

@@ -55,8 +55,8 @@ class Walk:
         self.origin, self.journal, self.budget = origin, journal, budget
         self.means = {name: row for name, row in means.items() if row.here}
         self.recipe = Recipe(budget, epochs, self.means)
-        teacher = Teacher(origin.model)
-        self._school = School(origin.settings, origin.parts.train, teacher, show)
+        teacher, parts = Teacher(origin.model), origin.parts
+        self._school = School(origin.settings, parts.train, parts.choose, teacher, show)
         self._models: dict[int, Model] = {}
         self._first: tuple[Quality, Quality] | None = None
 

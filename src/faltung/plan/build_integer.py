@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.expr import operand
 from faltung.geometry.levels import Grid
+from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Strides
+from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Work
 from faltung.methods.integer import integer
@@ -53,3 +55,22 @@ def build_integer(
     detail = integer.describe(p, chosen)
     made.reasons.append(("forward", [Candidate("integer", None, made.cycles, ns, detail=detail)]))
     return made
+
+
+def plan_integers(spec: ConvSpec) -> Plan:
+    """The plan of a layer as quantised networks have it: levels from 0 to 255 in and out, channels
+    last, a bias, a scale for each channel.
+    """
+    x, out = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
+    return build_integer(
+        spec,
+        x,
+        contiguous(spec.weight_shape, False),
+        out,
+        bias=True,
+        grid=Grid(0.0625),
+        result=Grid(0.09375),
+        epilogue=Epilogue(operand(0) * operand(1), 1),
+        aux=((0, 1, *(0 for _ in spec.axes)),),
+        machine=current(),
+    )

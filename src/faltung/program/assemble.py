@@ -24,7 +24,8 @@ from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
-from faltung.program.stored import ITEMS, Halves, lower_stored
+from faltung.program.stored import Halves, item
+from faltung.program.stored import lowered as lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
@@ -93,11 +94,11 @@ class Assembly:
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self.halves: Mapping[str, str] = {} if halves is None else halves.kinds
         if halves is None:
             every = [lower(lowering, node) for node in nodes]
         else:
-            every = [lower_stored(lowering, halves, node) for node in nodes]
+            every, halves = lower_stored(lowering, halves, nodes)
+        self.halves: Mapping[str, str] = {} if halves is None else halves.kinds
         if weights is not None and bands:
             seen = {*(fixed or ()), *(value.name for value in kept)}
             every = chained(lowering, nodes, every, seen)
@@ -224,7 +225,7 @@ class Assembly:
         size = value.size if value.kind not in ("key", "rows") else 1
         batch = self.lowering.batch if value.batched else 1
         if value.name in self.halves:
-            return size * batch * ITEMS[self.halves[value.name]]
+            return size * batch * item(self.halves[value.name])
         return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
 
     def _feed(self, feeds: Sequence[Value]) -> None:

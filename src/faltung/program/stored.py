@@ -14,7 +14,8 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from faltung.codegen.storage import Access
+from faltung.codegen.storage import ROUNDED, Access
+from faltung.geometry.conv import NARROW
 from faltung.geometry.expr import operand
 from faltung.graph.cost import macs
 from faltung.graph.ops import Attention, ConvolveInteger
@@ -38,8 +39,9 @@ WIDEN_VECTOR, WIDEN_STEP = 4, 1000
 @dataclass(frozen=True)
 class Halves:
     """What is kept in fewer bits. kind: "float16" or "bfloat16", of packed weights, or "". kinds:
-    of values and parameters, by name: these, or "uint8", "int8" for levels. weights: of values that
-    hold numbers of 16 bits in float32.
+    of values and parameters, by name: these, or after ``ROUNDED`` where their numbers are kept in
+    float32, or "uint8", "int8" for levels. weights: of values that hold numbers of 16 bits in
+    float32.
     """
 
     kind: str
@@ -49,6 +51,11 @@ class Halves:
 
 # Bytes of a number.
 ITEMS = {"float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1}
+
+
+def item(kind: str) -> int:
+    """Bytes of a number; those of other kinds are in float32."""
+    return ITEMS.get(kind, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,34 @@ class _Marked:
     narrow: str
 
 
-def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
-    """The steps of a node over values of which some are kept in 16 bits; None for a view."""
+def lowered(
+    low: Lowering, halves: Halves, nodes: Sequence[Node]
+) -> tuple[list[Lowered | None], Halves]:
+    """The steps of all nodes, and what is kept in fewer bits in the end: not a value in 16 bits of
+    which all that read it would make a float32 version.
+    """
+    made = [_lower(low, halves, node) for node in nodes]
+    there = {name for name, kind in halves.kinds.items() if kind in NARROW} & low.places.made
+    for node, (one, wide) in zip(nodes, made, strict=True):
+        if one is not None:
+            read = [v for v in node.inputs if v.name not in wide]
+            there -= {low.places.root(value).name for value in read}
+    read_at_all = {low.places.root(value).name for node in nodes for value in node.inputs}
+    there &= read_at_all
+    final = replace(halves, kinds={**halves.kinds, **dict.fromkeys(there, ROUNDED + halves.kind)})
+    found: list[Lowered | None] = []
+    for node, (one, _) in zip(nodes, made, strict=True):
+        roots = {low.places.root(value).name for value in (*node.inputs, *node.outputs)}
+        found.append(_lower(low, final, node)[0] if roots & there else one)
+    return found, final
+
+
+def _lower(low: Lowering, halves: Halves, node: Node) -> tuple[Lowered | None, set[str]]:
+    """The steps of a node over values of which some are kept in fewer bits, None for a view; and
+    the names of values that have float32 versions.
+    """
     if isinstance(node.op, ConvolveInteger):  # which knows
-        return lower(low, node)
+        return lower(low, node), set()
     wide: set[str] = set()
     while True:
         marks = _marks(low, halves, node)
@@ -73,10 +104,10 @@ def lower_stored(low: Lowering, halves: Halves, node: Node) -> Lowered | None:
         ):
             made = lower(low, node)
         if made is None:
-            return None
+            return None, set()
         choice = _Choice(low, halves, made, marks, wide)
         if not choice.wide:
-            return choice.finished()
+            return choice.finished(), {marks[name].value.name for name in wide}
         wide |= choice.wide
 
 
@@ -84,9 +115,11 @@ def _marks(low: Lowering, halves: Halves, node: Node) -> dict[str, _Marked]:
     """The values of a node by the names that their buffers have while it is lowered."""
     found: dict[str, _Marked] = {}
     for value in (*node.inputs, *node.outputs):
-        place = low.places.place(value)
+        place, number = low.places.place(value), value.kind == "float"
         name = f"value {value.name}"
-        narrow = halves.kinds.get(place.buffer, "") if value.kind == "float" else ""
+        narrow = halves.kinds.get(place.buffer, "") if number else ""
+        if narrow.startswith(ROUNDED) and value not in node.outputs:
+            narrow = ""  # it is read as any other
         found[name] = _Marked(value, name, place, narrow)
     return found
 
@@ -111,7 +144,9 @@ class _Choice:
     ) -> None:
         self.low, self.halves, self.made, self.marks = low, halves, made, marks
         self.widened = frozenset(wide)
-        self.narrow = {m.name for m in marks.values() if m.narrow and m.name not in wide}
+        held = {m.name: m.narrow for m in marks.values() if m.narrow and m.name not in wide}
+        self.rounded = {name for name, kind in held.items() if kind.startswith(ROUNDED)}
+        self.narrow = held.keys() - self.rounded
         self.kept = self._copied(made)
         self.wide = self._unfit() | self._busy()
 
@@ -152,7 +187,7 @@ class _Choice:
         written = set[str]().union(*(w for _, w in uses))
         read = set[str]().union(*(r for r, _ in uses))
         # What a node reads of what it has written are sums in the making.
-        unfit = {name for name in self.narrow if name in read and name in written}
+        unfit = (self.narrow | self.rounded) & read & written
         changed = True
         while changed:
             changed = False
@@ -200,28 +235,35 @@ class _Choice:
     def _clashing(self, step: Step) -> set[str]:
         """Arrays held in 16 bits that a step cannot access so, or not beside others."""
         found = set[str]()
-        for word, access in accesses_of(step.recipe, self.low.machine).items():
-            name = self._held(step, word)
-            if name is None:
+        used = accesses_of(step.recipe, self.low.machine)
+        for word, access in used.items():
+            name, kind = self._name(step, word), self._kind(step, word, access)
+            if not kind:
                 continue
-            kinds = {self._kind(self._held(step, other)) for other in access.with_}
-            alike = kinds <= {self._kind(name)}
+            beside = {other: used[other] for other in access.with_}
+            if name in self.rounded:
+                # Others in the same instructions must neither be rounded nor be narrow.
+                alike = not any(o.writes or self._kind(step, n, o) for n, o in beside.items())
+            else:
+                alike = all(self._kind(step, n, o) == kind for n, o in beside.items())
             if not access.fits or (access.reads and access.writes) or not alike:
                 found.add(name)
         return found
 
-    def _held(self, step: Step, word: int) -> str | None:
-        """The name of an array that is held in 16 bits."""
+    def _name(self, step: Step, word: int) -> str:
         argument = step.arguments[word]
-        if isinstance(argument, Operand) and argument.name in self.narrow | self.kept:
-            return argument.name
-        return None
+        return argument.name if isinstance(argument, Operand) else ""
 
-    def _kind(self, name: str | None) -> str:
-        """How an array is held."""
-        if name is None:
-            return ""
-        return self.marks[name].narrow if name in self.marks else self.halves.kind
+    def _kind(self, step: Step, word: int, access: Access) -> str:
+        """How a step reads or writes an array; "": as float32."""
+        name = self._name(step, word)
+        return "" if name in self.rounded and not access.writes else self._held(name)
+
+    def _held(self, name: str) -> str:
+        """How an array is held; "": as float32."""
+        if name in self.narrow or name in self.rounded:
+            return self.marks[name].narrow
+        return self.halves.kind if name in self.kept else ""
 
     # Steps ----------------------------------------------------------------------------------------
 
@@ -264,12 +306,12 @@ class _Choice:
         }
         found = {name: Operand(name) for name in (*every, *self.made.kept, *self.made.scratch)}
         for name, mark in self.marks.items():
-            place, item = mark.place, ITEMS.get(mark.narrow, 4)
+            place, size = mark.place, item(mark.narrow)
             if name in self.widened:
                 found[name] = Operand(f"{self.low.number()} wide {name}")
             else:
-                found[name] = Operand(place.buffer, place.channel * item)
-            found[f"narrow {name}"] = Operand(place.buffer, place.channel * item)
+                found[name] = Operand(place.buffer, place.channel * size)
+            found[f"narrow {name}"] = Operand(place.buffer, place.channel * size)
         return found
 
     def _size(self, value: Value) -> int:
@@ -277,16 +319,14 @@ class _Choice:
 
     def _narrowed(self, step: Step) -> Step:
         """The same step over arrays in 16 bits."""
-        words = {}
+        used = accesses_of(step.recipe, self.low.machine)
+        words = {word: self._kind(step, word, access) for word, access in used.items()}
+        words = {word: kind for word, kind in words.items() if kind}
         arguments = list(step.arguments)
-        for word, access in accesses_of(step.recipe, self.low.machine).items():
-            name = self._held(step, word)
-            if name is not None and (access.reads or access.writes):
-                words[word] = self._kind(name)
         for word, argument in enumerate(arguments):
-            kind = self._kind(self._held(step, word))
+            kind = self._held(argument.name) if isinstance(argument, Operand) else ""
             if isinstance(argument, Operand) and kind:
-                offset = argument.offset // self.low.itemsize * ITEMS[kind]
+                offset = argument.offset // self.low.itemsize * item(kind)
                 arguments[word] = replace(argument, offset=offset)
         if not words:
             return replace(step, arguments=tuple(arguments))

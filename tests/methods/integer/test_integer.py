@@ -68,6 +68,30 @@ def test_table(
     check(floats(case.spec), machine, x, result, inner, aux, threads=threads, pitch=3)
 
 
+# Minimal filtering at odd sizes, in more axes, with any padding, and flipped; many channels;
+# depthwise ones. In chunks of few outputs, and slices of few channels.
+SPECIAL = [
+    "n2 c13>20 7x9 k3 p1",
+    "n1 c16>33 2x3 k3 p1",
+    "n1 c33>16 11x5 k3",
+    "n1 c12>12 5x6x7 k3 p1",
+    "n1 c12>40 7x6x5 k2x3x3 s2x1x1 p1x1x1",
+    "n1 c17>12 8x9 k3 p1 m:reflect,circular flip",
+    "n1 c14>18 6x7 k3 p(2,0)x(0,2)",
+    "n3 c130>70 5x4 k1",
+    "n1 c3>24 21x20 k7 s2 p3",
+    "n1 c150>150 9x8 k3 p1 g150",
+    "n2 c72>72 12x11 k5 s2 p2 g72",
+    "n1 c70>70 30 k3 p1 g70",
+]
+
+
+@grid(text=SPECIAL, machine=MACHINES, small=[False, True], x=[UNSIGNED, SIGNED], every=2)
+def test_methods_of_some_layers(text: str, machine: Machine, small: bool, x: Grid) -> None:
+    here = replace(machine, l2=12 << 10, cores=3) if small else machine
+    check(parse(text), here, x, SIGNED, "pmaddwd", UNSIGNED, threads=3, pitch=2)
+
+
 @given(random_specs(max_macs=100_000), st.sampled_from(list(INNERS)), st.sampled_from([0, 5]))
 def test_any_geometry(spec: ConvSpec, inner: str, pitch: int) -> None:
     check(floats(spec), host(), SIGNED, UNSIGNED, inner, pitch=pitch)
@@ -84,6 +108,19 @@ def test_the_largest_products(inner: str, machine: Machine, levels: Grid) -> Non
             want = whole_sum(spec, levels, x, w, None)
             got = computed(spec, machine, levels, x, w, inner=INNERS[inner])
             np.testing.assert_array_equal(got, want.astype(np.float32))
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_the_largest_sums_of_minimal_filtering(weight: int) -> None:
+    """Its components are the largest where the signs of levels alternate."""
+    spec = parse("n1 c1500>9 4x4 k3 p1")
+    level = np.indices((4, 4)).sum(0) % 2 * 255
+    x = np.broadcast_to(level, spec.input_shape).astype(np.uint8)
+    w = np.full(spec.weight_shape, weight, np.float32)
+    for zero in (0, 255):
+        where = Grid(1.0, zero)
+        got = computed(spec, host(), where, x, w, inner=INNERS["pmaddwd"])
+        np.testing.assert_array_equal(got, whole_sum(spec, where, x, w, None).astype(np.float32))
 
 
 def test_sums_wrap_modulo_two_to_the_32() -> None:

@@ -46,7 +46,7 @@ def rows_in(d: Sequence[str], add: str, sub: str, f: Function, kind: str) -> lis
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The outputs of a tile that exist, two rows of two: 4, the left ones, the upper ones, or one."""
+    """The outputs of a tile that exist: two rows of two, or fewer at the ends of an axis."""
 
     rows: int
     columns: int
@@ -60,7 +60,7 @@ class Finish:
 
 @dataclass(frozen=True, kw_only=True)
 class MinimalKernel(DenseKernel):
-    """``tiles``: of the sums, ``height`` transformed tiles each; ``finishes``: of what is stored."""
+    """``tiles``: of the sums, of ``height`` transformed tiles; ``finishes``: of what is stored."""
 
     name = "integer_minimal"
     pointers = (
