@@ -9,6 +9,7 @@ import pytest
 from runs import shapes
 
 from faltung import Model
+from faltung.compress import palettes
 from faltung.compress.ladder import WAYS, Ladder, Rung, climb_down, network, sizes
 from faltung.compress.ladder_picture import picture, short
 from faltung.data.source import ArraySource, split
@@ -44,7 +45,10 @@ def test_mappings_follow_each_other(shape: tuple[int, ...]) -> None:
 def ladder() -> Ladder:
     made = ArraySource(*shapes(120), kind="picture", classes=["across", "down"])
     seen: list[Rung] = []
-    found = climb_down(*split(made, 0.25, 0), epochs=6, quick=True, noted=seen.append)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(palettes, "EPOCHS", 3)
+        patched.setattr(palettes, "PROBES", 16)
+        found = climb_down(*split(made, 0.25, 0), epochs=6, quick=True, noted=seen.append)
     assert tuple(seen) == found.rungs
     return found
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from faltung import Model, get_threads, nn, set_threads
+from faltung.compress import palettes as module
 from faltung.compress.means import MEANS, Outcome, Task
 from faltung.compress.palettes import DIGITS, SMALL, most, palettes, rounded
 from faltung.data.source import ArraySource
@@ -23,6 +24,13 @@ def samples(seed: int = 0, count: int = 256) -> ArraySource:
     x = rng.standard_normal((count, 1, 8, 8)).astype(np.float32)
     x[:, 0, :, :4] += np.where(y, 0.7, -0.7)[:, None, None]
     return ArraySource(x, y, scale=1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little training with palettes is enough here."""
+    monkeypatch.setattr(module, "EPOCHS", 3)
+    monkeypatch.setattr(module, "PROBES", 16)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
+from faltung.cli.options import add_reading, check_reading
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -55,14 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FOLDER", help="where finished blocks are kept (default: RUN/bits)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="number of threads (default: all)")
-    parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
-    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: as in the run)",
-    )
+    add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -138,12 +132,7 @@ def _samples(
         if model.tokens:
             check_tokens_known(source, model.graph, printable(arguments.data))
         return in_units(source, model.units), None
-    for name in ("x", "y", "label"):
-        if getattr(arguments, name) is not None:
-            raise FaltungError(
-                f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what the "
-                "run was trained on is read as in training"
-            )
+    check_reading(arguments)
     about = data_table(folder)
     source = opened(about)
     if described(source)["digest"] != about["digest"]:

@@ -50,6 +50,6 @@ def check_reading(arguments: argparse.Namespace) -> None:
     for name in ("x", "y", "label"):
         if arguments.data is None and getattr(arguments, name) is not None:
             raise FaltungError(
-                f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what the "
-                "run held out is read as in training"
+                f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; the "
+                "run's own samples are read as in training"
             )

@@ -71,7 +71,11 @@ def _scales(ladder: Ladder) -> tuple[Scale, Scale, Scale, Scale]:
     """Of parameters, bytes, bits, and accuracy."""
     rungs = ladder.rungs
     bits = [b for r in rungs for b in (r.two_parts, r.one_by_one) if b] + [ladder.plain]
-    columns = ([r.parameters for r in rungs], [r.bytes for r in rungs if r.bytes], bits)
+    columns: tuple[Sequence[float], ...] = (
+        [r.parameters for r in rungs],
+        [r.bytes for r in rungs if r.bytes],
+        bits,
+    )
     bars = []
     for start, values in zip(_COLUMNS, columns, strict=True):
         low = 10 ** math.floor(math.log10(min(values) * 0.8))
