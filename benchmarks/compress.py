@@ -154,6 +154,7 @@ def row(case: Case, results: Sequence[Result]) -> str:
     cells = [
         case.title,
         f"`{case.command}`",
+        f"{len(results)}, {len(after):,}",
         f"{round(mean(r.bytes[0] for r in results)):,}",
         f"{round(size):,} (most {most:,})",
         f"{mean(r.bytes[0] / r.bytes[1] for r in results):.1f}",
@@ -168,9 +169,9 @@ def row(case: Case, results: Sequence[Result]) -> str:
 
 
 HEAD = (
-    "| network | limits | bytes | compressed | times smaller | times fewer MACs | times as fast, "
+    "| network | limits | seeds, digits | bytes | compressed | times smaller | times fewer MACs | times as fast, "
     "1 / 2 threads | right before | right after | points lost | a walk takes |\n"
-    f"|{'---|' * 11}"
+    f"|{'---|' * 12}"
 )
 
 
