@@ -154,6 +154,7 @@ def row(case: Case, results: Sequence[Result]) -> str:
     cells = [
         case.title,
         f"`{case.command}`",
+        f"{len(results)}, {len(after):,}",
         f"{round(mean(r.bytes[0] for r in results)):,}",
         f"{round(size):,} (most {most:,})",
         f"{mean(r.bytes[0] / r.bytes[1] for r in results):.1f}",
@@ -167,11 +168,12 @@ def row(case: Case, results: Sequence[Result]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-HEAD = (
-    "| network | limits | bytes | compressed | times smaller | times fewer MACs | times as fast, "
-    "1 / 2 threads | right before | right after | points lost | a walk takes |\n"
-    f"|{'---|' * 11}"
+_COLUMNS = (
+    *("network", "limits", "seeds, digits", "bytes", "compressed", "times smaller"),
+    *("times fewer MACs", "times as fast, 1 / 2 threads", "right before", "right after"),
+    *("points lost", "a walk takes"),
 )
+HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 
 
 def _row_of(name: str, folds: int, place: Path) -> str:

@@ -159,6 +159,16 @@ def test_what_a_walk_leaves(run: Path, tmp_path: Path) -> None:
     assert not list(out.rglob("tuning"))
 
 
+def test_a_compressed_run_is_compressed_again(run: Path, tmp_path: Path) -> None:
+    """From what it takes on disk now."""
+    first = compressed(run, tmp_path / "one", budget=Budget(drop=30.0))
+    small = (tmp_path / "one" / "best.safetensors").read_bytes()
+    again = compressed(tmp_path / "one", tmp_path / "two", budget=Budget(drop=50.0))
+    assert again.walk.entries[0].bytes == len(small) < first.walk.entries[0].bytes
+    kept = tmp_path / "two" / STEPS / "00-as-trained" / "best.safetensors"
+    assert kept.read_bytes() == small
+
+
 def test_three_disjoint_parts(run: Path, trained: Path) -> None:
     parts = job.open_run(run).parts
     held = held_out(RunFolder.open(run))

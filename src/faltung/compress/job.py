@@ -107,7 +107,7 @@ class Job:
         """The folder becomes a run; its settings come last, so that it is none before."""
         walk, folder = self.walk, self.folder
         model, step = walk.model(number), RunFolder.open(walk.folder(number))
-        copy_best(step.path, folder)
+        copy_best(step.path / BEST, folder)
         rows = step.read_metrics()
         if rows and not folder.history:
             folder.append_metrics(*rows)

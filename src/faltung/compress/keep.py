@@ -34,15 +34,18 @@ def keep(
     config: Mapping[str, Any],
     rows: Sequence[EpochMetrics],
     *,
-    coded: bool,
+    same: Path | None = None,
 ) -> tuple[Model, int]:
-    """Write a run with these weights, perhaps coded; returns the model as its folder has it, and
-    the bytes of the file with the weights.
+    """Write a run with these weights, coded, or with those of a file that stays as it is; returns
+    the model as its folder has it, and the bytes of the file with the weights.
     """
     with RunFolder.begin(place) as folder:
         step = rows[-1].step if rows else 0
         position = {"step": step, "epoch": len(rows), "batch": 0}
-        folder.save_best(model.tensors(), position, coded=coded)
+        if same is None:
+            folder.save_best(model.tensors(), position, coded=True)
+        else:
+            copy_best(same, folder)
         if rows:
             folder.append_metrics(*rows)
         folder.rewrite(config)
@@ -73,6 +76,6 @@ def file_digest(place: Path) -> str:
     return hashlib.sha256(read_checked(place / BEST, own=True)).hexdigest()[:16]
 
 
-def copy_best(place: Path, folder: RunFolder) -> None:
-    """Give a folder the weights of a step, byte for byte."""
-    write_whole(folder.path / BEST, read_checked(place / BEST, own=True), own=True)
+def copy_best(best: Path, folder: RunFolder) -> None:
+    """Give a folder the weights of a file of another run, byte for byte."""
+    write_whole(folder.path / BEST, read_checked(best, own=True), own=True)

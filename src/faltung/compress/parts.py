@@ -20,7 +20,7 @@ from faltung.data.source import Source, Subset, in_units, split
 from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
 from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
-from faltung.train.run_folder import CONFIG, RunFolder
+from faltung.train.run_folder import BEST, CONFIG, RunFolder
 from faltung.train.run_model import load_model, table
 from faltung.train.settings import Settings
 from faltung.train.vocabulary import check_tokens_known
@@ -45,12 +45,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class Origin:
-    """What is compressed: a model, how it was trained, on what, and what its run says of itself."""
+    """What is compressed: a model, how it was trained, on what, and what its run says of itself.
+    ``best``: the file with its weights, if there is one.
+    """
 
     model: Model
     settings: Settings
     parts: Parts
     config: Mapping[str, Any]
+    best: Path | None = None
 
 
 def open_run(
@@ -81,7 +84,8 @@ def open_run(
     else:
         choose, report = halves(held, settings.seed)
     found = (in_units(part, model.units, printable(run)) for part in (train, choose, report))
-    return Origin(model, settings, Parts(*found), folder.config)
+    best = folder.path / BEST
+    return Origin(model, settings, Parts(*found), folder.config, best if best.is_file() else None)
 
 
 def _trained_on(folder: RunFolder, about: Mapping[str, Any]) -> Source:

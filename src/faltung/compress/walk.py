@@ -164,7 +164,8 @@ class Walk:
         rows = renumbered([before, made.rows])
         done = [] if step.parent < 0 else [*self.path(step.parent), _words(step, made.said)]
         config = config_of(made.model, self.origin.config, {**self.journal.plan, "done": done})
-        model, size = keep(place, made.model, config, rows, coded=step.parent >= 0)
+        same = self.origin.best if step.parent < 0 else None
+        model, size = keep(place, made.model, config, rows, same=same)
         if step.parent < 0:
             self._models[0] = model
         base, sample = self._models.get(0) or self.model(0), first(model, self.origin.parts.choose)
