@@ -70,9 +70,10 @@ def _operands(a: Arguments, x: Tensor, channels: int, transposes: bool = False) 
             found.append(f.seen(f.straightened(bias).value, 1, (channels,)))
         else:
             flat = f.same_grid(bias.reshape(channels), bias)
-            told = transposes or isinstance(w, Tensor)
-            made = f.parameter("bias", flat, decay=False) if told else bias_of(f, flat, w)
-            found.append(made)
+            if transposes or isinstance(w, Tensor):
+                found.append(f.parameter("bias", flat, decay=False))
+            else:
+                found.append(bias_of(f, flat, w))
     return found
 
 
