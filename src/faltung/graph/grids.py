@@ -48,6 +48,8 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node, Value, consumers
 
 X = operand(0)
+# Weights of no more levels on either side multiply faster on some machines.
+NARROW = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,8 @@ class _Levels:
         if op.bias and bias is None:
             total, inputs = total + operand(2), [*inputs, rest.pop(0)]
         own = levels.Grid(1.0, int(grid.zero), grid.low, grid.high)
-        made_of = ConvolveInteger(op.spec, own, bias is not None, total)
+        narrow = max(-found.low, found.high) <= NARROW
+        made_of = ConvolveInteger(op.spec, own, bias is not None, total, narrow=narrow)
         return replace(node, op=made_of, inputs=tuple(inputs))
 
     def follows(self, made: Derived, what: str, like: Value) -> Value:

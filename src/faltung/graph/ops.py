@@ -12,7 +12,7 @@ from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
-from faltung.graph.ops_integer import ConvolveInteger
+from faltung.graph.ops_integer import ConvolveInteger as ConvolveInteger
 
 
 @dataclass(frozen=True, slots=True)

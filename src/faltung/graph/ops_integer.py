@@ -18,7 +18,7 @@ class ConvolveInteger:
     on its own: vectors of a scale for each channel, maps to add. None: the sum. grids: for each of
     ``aux`` the grid on which it has levels, which the formula reads as (q - zero) * scale; None
     where it has numbers. result: the grid of the levels that y has, nearest to the formula; None: y
-    has its numbers.
+    has its numbers. narrow: weights are from -64 to 64, which is faster on some machines.
     """
 
     spec: ConvSpec
@@ -27,3 +27,4 @@ class ConvolveInteger:
     epilogue: Expr | None = None
     grids: tuple[Grid | None, ...] = ()
     result: Grid | None = None
+    narrow: bool = False

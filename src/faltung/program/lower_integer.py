@@ -29,5 +29,6 @@ def convolve_integer(low: Lowering, node: Node, work: Work) -> Plan:
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
         aux=tuple(aux_strides(low, value, node.output, space) for value in aux),
         grids=op.grids or (None,) * len(aux),
+        narrow=op.narrow,
         packs=low.packs(node),
     )

@@ -53,7 +53,7 @@ def check(
 
 
 @grid(
-    every=240,
+    every=960,
     case=CASES,
     machine=MACHINES,
     x=[UNSIGNED, SIGNED],
@@ -86,7 +86,7 @@ SPECIAL = [
 ]
 
 
-@grid(text=SPECIAL, machine=MACHINES, small=[False, True], x=[UNSIGNED, SIGNED], every=2)
+@grid(text=SPECIAL, machine=MACHINES, small=[False, True], x=[UNSIGNED, SIGNED], every=6)
 def test_methods_of_some_layers(text: str, machine: Machine, small: bool, x: Grid) -> None:
     here = replace(machine, l2=12 << 10, cores=3) if small else machine
     check(parse(text), here, x, SIGNED, "pmaddwd", UNSIGNED, threads=3, pitch=2)
@@ -130,6 +130,21 @@ def test_sums_wrap_modulo_two_to_the_32() -> None:
     got = computed(spec, host(), Grid(1.0), x, w, bias)
     total = (255 * 127 * 2 + bias).astype(np.int64).astype(np.int32).astype(np.float32)
     np.testing.assert_array_equal(got, np.broadcast_to(total.reshape(1, 3, 1, 1), got.shape))
+
+
+@pytest.mark.parametrize("size", [10, 45, 64, 65, 128])
+def test_large_and_small_weights_in_any_mixture(size: int) -> None:
+    """Products of bytes take neighbours of 128 together at once, and others by two steps."""
+    spec, rng = parse("n1 c70>45 6x7 k1"), np.random.default_rng(size)
+    x = levels(rng, UNSIGNED, spec.input_shape)
+    x[..., 0] = 255
+    w = rng.integers(-size, min(size, 127), spec.weight_shape, endpoint=True).astype(np.float32)
+    for zero, stored in ((7, UNSIGNED), (-128, SIGNED)):
+        where = replace(stored, zero=zero)
+        given = (x.astype(np.int16) + where.low).astype(where.stored)
+        got = computed(spec, host(), where, given, w, inner=INNERS["pmaddubsw"])
+        want = whole_sum(spec, where, given, w, None).astype(np.float32)
+        np.testing.assert_array_equal(got, want)
 
 
 def test_weights_of_8_bits_are_those_in_float32() -> None:

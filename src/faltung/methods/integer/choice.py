@@ -6,7 +6,7 @@ from math import prod
 
 from faltung.codegen.tile import split
 from faltung.machine.table import Machine
-from faltung.methods.integer.inner import SINGLE, Inner, inner_of
+from faltung.methods.integer.inner import BYTES, PAIRS, SINGLE, Inner, inner_of
 from faltung.methods.integer.problem import Problem
 
 # Of the second-level cache, what a patch may take, and in bytes at most.
@@ -18,13 +18,15 @@ CORE_ITEMS, MIN_ITEM_CYCLES, CORE_CALLS = 4, 4000, 8
 COPY_CYCLES, PRODUCTS = 0.2, 2
 # Groups of terms in an iteration, where that adds no more than this to a run. Where products and
 # sums are instructions of their own, LLVM adds products first, and has no registers for them.
-UNROLLS, MAX_LONGER = {"pmaddwd": (1,)}, 1.1
+UNROLLS, MAX_LONGER = {"pmaddwd": (1,), "pmaddubsw": (1,)}, 1.1
 # Vectors of a block; and of one for an output alone, whose sums have to hide their latency.
 VECTORS, ALONE_VECTORS = 2, 8
 # Outputs along an axis below which a patch copies too much twice: the channels of a depthwise layer
 # are rather cut into slices, of so many at least. The most taps that float32 adds exactly.
 FEW_ROWS, SLICE, EXACT_TAPS = 8, 64, 500
 
+# The shortest sums for products of bytes, whose steps go through a table.
+MIN_BYTES_TERMS = 48
 # Minimal filtering: the fewest channels, the most terms of sums that keep within 30 bits (each is
 # at most 255 * 128), and of the second-level cache what a patch takes, a fourth of its transform,
 # where all weights stay in the cache too.
@@ -69,7 +71,7 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     lanes = machine.lanes("int32")
     if p.depthwise and p.c.taps <= EXACT_TAPS:
         return _depthwise(p, machine, lanes)
-    inner = inner or inner_of(machine)
+    inner = inner or _suited(p, inner_of(machine))
     groups = -(-p.run // inner.group)
     longest = MAX_LONGER * groups
     unrolls = UNROLLS.get(inner.name, (4, 2, 1))
@@ -77,13 +79,25 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     most = max(p.channels * inner.bytes, min(MAX_PATCH_BYTES, int(machine.l2 * PATCH_SHARE)))
     alone = prod(p.outputs) == 1
     blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS, not alone)
-    made = Choice(inner, (), 1, blocks, unroll, 8 if alone else 8 * inner.bytes)
+    bits = 8 if alone else 16 if inner is BYTES else 8 * inner.bytes
+    made = Choice(inner, (), 1, blocks, unroll, bits)
     if minimal_why_not(p, inner) is None:
         return _minimal(p, machine, Choice(inner, (), 1, blocks, 1, 16, minimal=True))
     every = sum(each.count for each in blocks) * p.c.groups
     wanted = _items(p, machine, inner)
     made = _shared(p, made, most, -(-wanted // every))
     return replace(made, parts=min(every, -(-wanted // made.chunks(p.outputs))))
+
+
+def _suited(p: Problem, inner: Inner) -> Inner:
+    """The inner product itself, or where products of bytes gain nothing those of 16 bits: sums of
+    weights that may be large, that are short, that minimal filtering makes, or whose weights are
+    read once.
+    """
+    short = not p.narrow or p.c.groups > 1 or p.sum_length < MIN_BYTES_TERMS or prod(p.outputs) == 1
+    if inner is BYTES and (short or minimal_why_not(p, PAIRS) is None):
+        return PAIRS
+    return inner
 
 
 def minimal_why_not(p: Problem, inner: Inner) -> str | None:

@@ -6,11 +6,10 @@ that follow each other in the sum. All of these are exact, whatever the numbers 
 ``vpdpbusd``  four levels from 0 to 255 times four weights (AVX-512 VNNI, AVX-VNNI);
 ``sdot``      four levels from -128 to 127 times four weights (NEON with the dot product);
 ``pmaddwd``   two levels times two weights, both widened to 16 bits (SSE2, AVX2, AVX-512; elsewhere
-              LLVM writes products of 16 bits and a pairwise sum).
-
-Not ``vpmaddubsw``, which multiplies four at once on AVX2: it adds two products in 16 bits, and
-saturates from 255 * 129 on. To be exact it would have to be told by the weights, and it needs a
-second multiplication, by 1, to get to 32 bits: so it multiplies no faster than ``pmaddwd``.
+              LLVM writes products of 16 bits and a pairwise sum);
+``pmaddubsw`` four levels times four weights, in two instructions (AVX2, AVX-512). The first adds
+              two products in 16 bits and saturates, from 255 * 129 on: where weights are so
+              large, their step is done by ``pmaddwd``, with even and odd levels apart.
 """
 
 from dataclasses import dataclass
@@ -43,9 +42,12 @@ class Inner:
 VNNI = Inner("vpdpbusd", 4, "uint8", ("avx512vnni", "avxvnni"))
 SDOT = Inner("sdot", 4, "int8", ("dotprod",))
 PAIRS = Inner("pmaddwd", 2, "int16")
+# Two neighbouring weights are small enough where their sizes are no more than this together.
+BYTES = Inner("pmaddubsw", 4, "uint8", ("avx2",))
+SMALL = 32767 // 255
 # What sums without channels are made of: numbers of 32 bits, not an inner product.
 SINGLE = Inner("float32", 1, "float32")
-INNERS = {inner.name: inner for inner in (VNNI, SDOT, PAIRS)}
+INNERS = {inner.name: inner for inner in (VNNI, SDOT, BYTES, PAIRS)}
 EVERY = INNERS | {SINGLE.name: SINGLE}
 
 
@@ -85,8 +87,18 @@ def _grouped(v: Vectors, products: str, count: int) -> str:
     return products
 
 
+def split_levels(v: Vectors, levels: str) -> tuple[str, str]:
+    """The even and the odd ones of four levels from 0 to 255, each as two of 16 bits."""
+    f, kind = v.function, f"<{2 * v.lanes} x i16>"
+    even = f.value(f"and {v.type} {levels}, {v.splat(0x00FF00FF)}")
+    odd = f.value(f"lshr {kind} {f.value(f'bitcast {v.type} {levels} to {kind}')}, splat (i16 8)")
+    return even, f.value(f"bitcast {kind} {odd} to {v.type}")
+
+
 def _by_instruction(v: Vectors, inner: Inner, total: str, levels: str, weights: str) -> str:
     f, parts = v.function, f"<{4 * v.lanes} x i8>"
+    if inner is BYTES:
+        return _by_bytes(v, total, levels, weights)
     name = {
         VNNI.name: f"llvm.x86.avx512.vpdpbusd.{32 * v.lanes}",
         SDOT.name: f"llvm.aarch64.neon.sdot.v{v.lanes}i32.v{4 * v.lanes}i8",
@@ -94,3 +106,15 @@ def _by_instruction(v: Vectors, inner: Inner, total: str, levels: str, weights: 
     callee = f.module.declare(name, v.type, v.type, parts, parts)
     a, b = (f.value(f"bitcast {v.type} {value} to {parts}") for value in (levels, weights))
     return f.value(f"call {v.type} {callee}({v.type} {total}, {parts} {a}, {parts} {b})")
+
+
+def _by_bytes(v: Vectors, total: str, levels: str, weights: str) -> str:
+    f, parts, words = v.function, f"<{4 * v.lanes} x i8>", f"<{2 * v.lanes} x i16>"
+    wide = v.machine.vector_bytes == 64
+    name = "llvm.x86.avx512.pmaddubs.w.512" if wide else "llvm.x86.avx2.pmadd.ub.sw"
+    callee = f.module.declare(name, words, parts, parts)
+    a, b = (f.value(f"bitcast {v.type} {value} to {parts}") for value in (levels, weights))
+    pairs = f.value(f"call {words} {callee}({parts} {a}, {parts} {b})")
+    name = "llvm.x86.avx512.pmaddw.d.512" if wide else "llvm.x86.avx2.pmadd.wd"
+    callee = f.module.declare(name, v.type, words, words)
+    return v.add(total, f.value(f"call {v.type} {callee}({words} {pairs}, {words} splat (i16 1))"))

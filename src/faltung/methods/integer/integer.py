@@ -14,10 +14,12 @@ What it costs.  A multiplication for ``group`` terms in each lane, two in a cycl
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Argument, Operand, Table, Work
 from faltung.methods.integer import minimal_plan
 from faltung.methods.integer.choice import (
     COPY_CYCLES,
@@ -27,10 +29,16 @@ from faltung.methods.integer.choice import (
     padded,
     sums_cycles,
 )
-from faltung.methods.integer.inner import Inner
-from faltung.methods.integer.kernel import DenseKernel, DepthwiseKernel, Tile
+from faltung.methods.integer.inner import BYTES, SINGLE, Inner
+from faltung.methods.integer.kernel import (
+    BytesKernel,
+    DenseKernel,
+    DepthwiseKernel,
+    IntegerKernel,
+    Tile,
+)
 from faltung.methods.integer.minimal import COMPONENTS, MinimalKernel
-from faltung.methods.integer.packing import PackIntegers, PackMinimal
+from faltung.methods.integer.packing import TAPS, PackBytes, PackIntegers, PackMinimal
 from faltung.methods.integer.patch import Form
 from faltung.methods.integer.problem import Problem
 from faltung.methods.integer.store import Store
@@ -59,126 +67,128 @@ def plan(
     that of the machine.
     """
     chosen = choose(p, machine, inner)
-    if chosen.minimal:
-        _plan_minimal(p, machine, work, chosen, bias, weights)
-        return chosen
-    run = padded(p.run, chosen.inner.group * chosen.unroll)
-    length = p.sum_length // p.run * run
     form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
-    blocks, packs, sizes = block_tables(p, machine, chosen, length)
-    packed, totals = work.keep("weights", sizes[0]), work.keep("bias", sizes[1] * 4)
+    run = padded(p.c.channels_in if chosen.minimal else p.run, chosen.inner.group * chosen.unroll)
+    parts = (_minimal if chosen.minimal else _plain)(p, machine, work, chosen, form, run)
+    pack = parts.pack("int32", weights, chosen.bits, chosen.inner.group, bias)
+    packed, totals = work.keep("weights", parts.sizes[0]), work.keep("bias", parts.sizes[1] * 4)
     work.prepare.append(
-        PackIntegers("int32", weights, chosen.bits, chosen.inner.group, bias).step(
-            len(packs),
+        pack.step(
+            len(parts.packs),
             "pack weights",
+            barrier=False,
             w=Operand("w"),
             given_bias=Operand("bias") if bias else Operand("w"),
-            blocks=packs,
-            reduction=p.reduction(run),
+            blocks=parts.packs,
             packed=packed,
             bias=totals,
-            length=length,
             channel=p.c.w[0] if chosen.slice else p.c.w[1],
             correction=form.shift - p.x.zero,
+            **parts.packing,
         )
-    )
-    given, tiles = tables(p, machine, chosen, len(blocks))
-    store, sliced = store_of(p), replace(p, slice=chosen.slice)
-    kernel = (DepthwiseKernel if chosen.slice else DenseKernel)(
-        product=chosen.inner.name,
-        form=form,
-        store=store,
-        tiles=tiles,
-        kinds=len(chosen.blocks),
-        unroll=chosen.unroll,
-        bits=chosen.bits,
     )
     items = chosen.chunks(p.outputs) * chosen.parts
     calls = min(items, CORE_CALLS * machine.cores)
-    patch = padded(sliced.patch_size(chosen.chunk) * chosen.inner.bytes + SLACK, LINE)
-    given |= {name: Operand(name) for name in store.names}
+    arrays: dict[str, Argument] = {name: Operand(name) for name in parts.kernel.store.names}
     work.steps.append(
-        kernel.step(
+        parts.kernel.step(
             calls,
-            _title(p, chosen, tiles),
+            _title(p, chosen, parts.kernel.tiles),
+            barrier=False,
             x=Operand("x"),
             w=packed,
             bias=totals,
-            patches=work.borrow("patches", calls * patch),
-            blocks=blocks,
-            entries=sliced.tap_entries(chosen.chunk) * chosen.inner.bytes,
+            patches=work.borrow("patches", calls * parts.patch),
+            patch_bytes=parts.patch,
             inner=items,
             calls=calls,
             parts=chosen.parts,
-            patch_bytes=patch,
-            entry_count=p.sum_length // p.run,
             run_bytes=run * chosen.inner.bytes,
             x_channel=p.channel_step,
-            **given,
+            **parts.given,
+            **arrays,
         )
     )
     return chosen
 
 
-def _plan_minimal(
-    p: Problem, machine: Machine, work: Work, chosen: Choice, bias: bool, weights: str
-) -> None:
-    """The same by minimal filtering."""
-    run, taps = padded(p.c.channels_in, chosen.inner.group), p.sum_length // p.c.channels_in // 9
-    form = Form(chosen.inner, p.x.stored == "int8", p.x.zero, p.contiguous)
-    blocks, packs, sizes = block_tables(p, machine, chosen, taps * run * COMPONENTS)
-    packed, totals = work.keep("weights", sizes[0]), work.keep("bias", sizes[1] * 4)
-    work.prepare.append(
-        PackMinimal("int32", weights, chosen.bits, chosen.inner.group, bias).step(
-            len(packs),
-            "pack and transform weights",
-            w=Operand("w"),
-            given_bias=Operand("bias") if bias else Operand("w"),
-            blocks=packs,
-            reduction=minimal_plan.reduction(p, run),
-            packed=packed,
-            bias=totals,
-            length=taps * run,
-            channel=p.c.w[1],
-            correction=0,
-        )
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What kinds of plans differ in. packs, sizes: of ``block_tables``; packing, given: arguments
+    of both kernels; patch: bytes of the memory of a call.
+    """
+
+    pack: type[PackIntegers]
+    packs: Table
+    sizes: tuple[int, int]
+    packing: dict[str, Argument]
+    kernel: IntegerKernel
+    given: dict[str, Argument]
+    patch: int
+
+
+def _plain(
+    p: Problem, machine: Machine, work: Work, chosen: Choice, form: Form, run: int
+) -> _Parts:
+    """Sums as they are."""
+    count, size = p.sum_length // p.run, chosen.inner.bytes
+    blocks, packs, sizes = block_tables(p, machine, chosen, count * run)
+    given, tiles = tables(p, machine, chosen, len(blocks))
+    sliced = replace(p, slice=chosen.slice)
+    entries = sliced.tap_entries(chosen.chunk) * size
+    given |= {"blocks": blocks, "entries": entries, "entry_count": count}
+    packing: dict[str, Argument] = {"reduction": p.reduction(run), "length": count * run}
+    pack, kinds = PackIntegers, {SINGLE.name: DepthwiseKernel, BYTES.name: BytesKernel}
+    if chosen.inner is BYTES:
+        quads, pack = count * run // BYTES.group, PackBytes
+        steps = {
+            "steps": work.keep("steps", len(blocks) * quads * 4),
+            "counts": work.keep("counts", len(blocks) * 8),
+        }
+        within = np.arange(0, run * size, 4, dtype=np.int64)
+        packing |= {"places": (entries[:, None] + within).ravel(), **steps}
+        given |= {"quads": quads, **steps}
+    kernel = kinds.get(chosen.inner.name, DenseKernel)(
+        product=chosen.inner.name,
+        form=form,
+        store=store_of(p),
+        tiles=tiles,
+        kinds=len(chosen.blocks),
+        unroll=chosen.unroll,
+        bits=chosen.bits,
     )
+    patch = padded(sliced.patch_size(chosen.chunk) * size + SLACK, LINE)
+    return _Parts(pack, packs, sizes, packing, kernel, given, patch)
+
+
+def _minimal(
+    p: Problem, machine: Machine, work: Work, chosen: Choice, form: Form, run: int
+) -> _Parts:
+    """By minimal filtering."""
+    count = p.sum_length // p.c.channels_in // TAPS**2
+    blocks, packs, sizes = block_tables(p, machine, chosen, count * run * COMPONENTS)
     given, tiles, finishes = minimal_plan.tables(p, machine, chosen, len(blocks))
-    store, memory = store_of(p), minimal_plan.memory(p, chosen, machine.lanes("int32"))
+    entries = minimal_plan.entries(p, chosen)
+    runs = -(-p.channels * chosen.inner.bytes // machine.vector_bytes)
+    memory = minimal_plan.memory(p, chosen, machine.lanes("int32"))
+    patch = memory.pop("patch_bytes")
+    given |= {"blocks": blocks, "entries": entries, "entry_count": count, "transform_runs": runs}
+    given |= memory
     kernel = MinimalKernel(
         product=chosen.inner.name,
         form=form,
-        store=store,
+        store=store_of(p),
         tiles=tiles,
         kinds=len(chosen.blocks),
         unroll=chosen.unroll,
         bits=chosen.bits,
         finishes=finishes,
     )
-    items = chosen.chunks(p.outputs) * chosen.parts
-    calls = min(items, CORE_CALLS * machine.cores)
-    given |= {name: Operand(name) for name in store.names}
-    work.steps.append(
-        kernel.step(
-            calls,
-            _title(p, chosen, tiles),
-            x=Operand("x"),
-            w=packed,
-            bias=totals,
-            patches=work.borrow("patches", calls * memory["patch_bytes"]),
-            blocks=blocks,
-            entries=minimal_plan.entries(p, chosen),
-            inner=items,
-            calls=calls,
-            parts=chosen.parts,
-            entry_count=taps,
-            run_bytes=run * chosen.inner.bytes,
-            x_channel=p.channel_step,
-            transform_runs=-(-p.channels * chosen.inner.bytes // machine.vector_bytes),
-            **memory,
-            **given,
-        )
-    )
+    packing: dict[str, Argument] = {
+        "reduction": minimal_plan.reduction(p, run),
+        "length": count * run,
+    }
+    return _Parts(PackMinimal, packs, sizes, packing, kernel, given, patch)
 
 
 def cycles(p: Problem, machine: Machine, chosen: Choice) -> float:

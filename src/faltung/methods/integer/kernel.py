@@ -9,6 +9,7 @@ made of the sums at once (``store.py``).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.tile import Accumulators, accumulate, flat, shaped, zeros
@@ -16,7 +17,7 @@ from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine import costs
 from faltung.methods.base.kernel import Arguments, Kernel, part
 from faltung.methods.base.step import MISSING
-from faltung.methods.integer.inner import EVERY, Inner, dot
+from faltung.methods.integer.inner import BYTES, EVERY, PAIRS, Inner, dot, split_levels
 from faltung.methods.integer.patch import ROW, ROW_COLUMNS, RUN_COLUMNS, Form
 from faltung.methods.integer.store import PATCH, Store
 
@@ -48,11 +49,11 @@ class IntegerKernel(Kernel):
     """
 
     name = "integer"
-    pointers = (
+    pointers: ClassVar[tuple[str, ...]] = (
         *("x", "w", "bias", "patches", "chunks", "rows", "runs", "spans", "tile_table"),
         *("positions", "entries", "blocks"),
     )
-    numbers = (
+    numbers: ClassVar[tuple[str, ...]] = (
         *("inner", "calls", "parts", "patch_bytes"),
         *("entry_count", "run_bytes", "x_channel"),
     )
@@ -133,9 +134,7 @@ class IntegerKernel(Kernel):
         }
         with f.loop(first, stop) as block:
             entry = f.at(given["blocks"], f.mul(block.index, BLOCK_COLUMNS), "i64")
-            here: dict[str, str] = {
-                name: given[name] for name in ("entries", "entry_count", "run_bytes")
-            }
+            here = self.terms(f, given, block.index)
             here["w"] = f.at(given["w"], f.word(entry, 1), "i8")
             here["bias"] = f.at(given["bias"], f.word(entry, 2), "i32")
             here["x"] = f.at(patch, f.word(entry, 3), "i8")
@@ -146,6 +145,10 @@ class IntegerKernel(Kernel):
                 here[name] = f.at(outputs[name], channel, self.store.kind(i))
             span = f.add(f.mul(f.word(chunk, 4), self.kinds), f.word(entry, 0))
             self._tiles(f, given, f.at(given["spans"], f.mul(span, SPAN_COLUMNS), "i64"), here)
+
+    def terms(self, f: Function, given: Arguments, block: str) -> dict[str, str]:
+        """Where the terms of the sum are, as tiles take it."""
+        return {name: given[name] for name in ("entries", "entry_count", "run_bytes")}
 
     def _tiles(self, f: Function, given: Arguments, span: str, here: dict[str, str]) -> None:
         """The tiles of a block, in runs of one kind."""
@@ -237,6 +240,64 @@ class DenseKernel(IntegerKernel):
                 made.append([dot(v, self.inner, total, levels, weight) for total, weight in terms])
             acc = made
         return acc
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytesKernel(IntegerKernel):
+    """Sums over channels by products of bytes: of ``quads`` groups of four terms of a block first
+    those with small weights, then the others. ``steps`` has where each is in the patch.
+    """
+
+    name = "integer_bytes"
+    pointers = (*IntegerKernel.pointers, "steps", "counts")
+    numbers = (*IntegerKernel.numbers, "quads")
+
+    def terms(self, f: Function, given: Arguments, block: str) -> dict[str, str]:
+        return {
+            "entries": f.at(given["steps"], f.mul(block, given["quads"]), "i32"),
+            "entry_count": f.word(given["counts"], block),
+            "run_bytes": given["quads"],
+        }
+
+    def tile(self, v: Vectors, tile: Tile) -> None:
+        f, width = v.function, tile.vectors * v.lanes
+        entries, at, acc = self.starts(v, tile)
+
+        def small(acc: Accumulators, step: str, w: str) -> Accumulators:
+            place = self._step(v, step)
+            weights = [v.load(v.at(w, q * v.lanes), align=1) for q in range(tile.vectors)]
+            made = []
+            for x, row in zip(at, acc, strict=True):
+                levels = v.broadcast(f.at(x, place, "i8"))
+                terms = zip(row, weights, strict=True)
+                made.append([dot(v, BYTES, total, levels, weight) for total, weight in terms])
+            return made
+
+        def large(acc: Accumulators, step: str, w: str) -> Accumulators:
+            place, made = self._step(v, step), []
+            for x, row in zip(at, acc, strict=True):
+                levels = split_levels(v, v.broadcast(f.at(x, place, "i8")))
+                for half, some in enumerate(levels):
+                    begin = v.at(w, half * width)
+                    weights = [
+                        v.load(v.at(begin, q * v.lanes), align=1) for q in range(tile.vectors)
+                    ]
+                    terms = zip(row, weights, strict=True)
+                    row = [dot(v, PAIRS, total, some, weight) for total, weight in terms]
+                made.append(row)
+            return made
+
+        _, acc = accumulate(v, acc, (0, "%entry_count"), [("%w", width)], small)
+        # The others are at the end of the block, which has room for as many of these as there are.
+        begin = v.at("%w", f.mul("%entry_count", 2 * width))
+        bounds = "%entry_count", "%run_bytes"
+        _, acc = accumulate(v, acc, bounds, [(begin, 2 * width)], large)
+        self.store.tile(v, acc, entries, tile.channels)
+
+    def _step(self, v: Vectors, number: str) -> str:
+        f = v.function
+        place = f.value(f"load i32, ptr {f.at('%entries', number, 'i32')}, align 4")
+        return f.value(f"zext i32 {place} to i64")
 
 
 @dataclass(frozen=True, kw_only=True)

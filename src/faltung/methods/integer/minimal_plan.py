@@ -83,21 +83,22 @@ def tables(
     room = rooms(chunk)
     given, shapes = chunk_tables(p, chunk, room, size, [(p.channels, 0, 0, block_count)])
     tiles, finishes = dict[Tile, int](), dict[Finish, int]()
-    places, spans, runs, positions = [], [], [], []
-    transform_spans, finish_spans, finish_runs, outputs = [], [], [], []
-    stored = 0
+    places, positions, outputs = list[Table](), list[Table](), list[Table]()
+    spans, transform_spans, finish_spans = [list[tuple[int, int]]() for _ in range(3)]
+    runs, finish_runs = (list[tuple[int, int, int, int]]() for _ in range(2))
+    moves = begins = stored = 0
     for shape in shapes:
         moved = _places(p, chunk, shape) * size
-        transform_spans.append((sum(map(len, places)), len(moved)))
+        transform_spans.append((moves, len(moved)))
+        moves += len(moved)
         places.append(moved)
         kinds, at, outs = _ordered(p, chunk, shape)
-        first = sum(map(len, positions))
         positions.append(at * size)
         outputs.append(outs)
         for blocks in chosen.blocks:
             sizes = split(len(at), max(1, budget(machine) // blocks.vectors))
             spans.append((len(runs), len(sizes)))
-            place = first
+            place = begins
             for height, count in sizes:
                 tile = Tile(height, blocks.vectors, blocks.channels)
                 runs.append((tiles.setdefault(tile, len(tiles)), place, count, height))
@@ -109,7 +110,7 @@ def tables(
                 number = finishes.setdefault(finish, len(finishes))
                 finish_runs.append((number, output, count, tile_number))
                 tile_number, output = tile_number + count, output + count * rows * columns
-        stored += len(outs)
+        stored, begins = stored + len(outs), begins + len(at)
     given |= {
         "places": table(np.concatenate(places), PLACE_COLUMNS),
         "shapes": table(transform_spans, SPAN_COLUMNS),
@@ -143,7 +144,8 @@ def _ordered(
     moves = [step * way.stride for step, way in zip(steps, p.ways[:-2], strict=False)]
     moves += steps[-2:]
     outs = offsets_of(p)
-    whole, kinds, at, stored = [n // OUTPUTS for n in shape[-2:]], [], [], []
+    kinds, at, stored = list[tuple[int, int, int]](), list[Table](), list[Table]()
+    whole = [n // OUTPUTS for n in shape[-2:]]
     rests = [n % OUTPUTS for n in shape[-2:]]
     for below, beside in crossing((False, True), repeat=2):
         here = [1 if last else count for last, count in zip((below, beside), whole, strict=True)]
@@ -154,7 +156,7 @@ def _ordered(
         if not all((*here, *sizes)):
             continue
         counts = [*shape[:-2], *here]
-        kinds.append((*sizes, prod(counts)))
+        kinds.append((sizes[0], sizes[1], prod(counts)))
         begin = sum(n * step for n, step in zip(first, steps[-2:], strict=True))
         at.append(offset_columns(counts, moves) + begin)
         tile = outs * np.array([1] * (len(shape) - 2) + [OUTPUTS] * 2)[:, None]
@@ -163,4 +165,4 @@ def _ordered(
         inside = offset_columns(sizes, *outs[-2:].T.tolist())
         every = (begins[:, None] + inside).reshape(-1, outs.shape[1])
         stored.append(np.insert(every, 0, 0, axis=1))
-    return kinds, np.concatenate(at), np.concatenate(stored)
+    return kinds, np.concatenate(at), table(np.concatenate(stored), 1 + outs.shape[1])

@@ -6,16 +6,31 @@ for a constant s of the inner product, so sum((x - zero) w) = sum((x - s) w) + (
 where padding is a level like any other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
+from faltung.methods.integer.inner import SMALL
 
 # Columns of the table of blocks: where the weights of one begin, its first output channel, how many
 # there are and for how many there is room; where it begins in the packed weights, and in the bias.
 PACKED_COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block that is packed: its weights, where they go, lanes, channels, where its bias goes."""
+
+    w: str
+    packed: str
+    width: str
+    channels: str
+    channel: str
+    bias: str
 
 
 @dataclass(frozen=True)
@@ -39,66 +54,68 @@ class PackIntegers(Kernel):
         f = v.function
         with f.loop("%begin", "%end") as item:
             entry = f.at(given["blocks"], f.mul(item.index, PACKED_COLUMNS), "i64")
-            w = f.at(given["w"], f.word(entry, 0), self._element)
-            packed = f.at(given["packed"], f.word(entry, 4), "i8")
-            first, width = f.word(entry, 5), f.word(entry, 3)
-            with f.loop(0, width) as lane:
-                inside = f.value(f"icmp slt i64 {lane.index}, {f.word(entry, 2)}")
-                start = f.mul(lane.index, given["channel"])
-                total = self._lane(f, given, w, start, inside, packed, lane.index, width)
+            block = _Block(
+                f.at(given["w"], f.word(entry, 0), self._element),
+                f.at(given["packed"], f.word(entry, 4), "i8"),
+                f.word(entry, 3),
+                f.word(entry, 2),
+                f.word(entry, 1),
+                f.at(given["bias"], f.word(entry, 5), "i32"),
+            )
+            with f.loop(0, block.width) as lane:
+                total = self._lane(f, given, block, lane.index)
                 total = f.value(f"mul i32 {total}, {self._narrow(f, given['correction'])}")
                 if self.has_bias:
-                    place = f.add(f.word(entry, 1), lane.index)
-                    total = f.value(f"add i32 {total}, {self._bias(f, given, place, inside)}")
+                    total = f.value(f"add i32 {total}, {self._bias(f, given, block, lane.index)}")
                 if self.bits == 32:
                     number = f.value(f"sitofp i32 {total} to float")
                     total = f.value(f"bitcast float {number} to i32")
-                at = f.at(given["bias"], f.add(first, lane.index), "i32")
-                f.emit(f"store i32 {total}, ptr {at}, align 4")
+                f.emit(f"store i32 {total}, ptr {f.at(block.bias, lane.index, 'i32')}, align 4")
+            self._beside(f, given, block, item.index)
+
+    def _lane(self, f: Function, given: Arguments, block: _Block, lane: str) -> str:
+        """Pack the terms of one output channel; their sum."""
+        kind = "float" if self.bits == 32 else f"i{self.bits}"
+        convert = "sitofp" if self.bits == 32 else "trunc"
+        with f.loop(0, given["length"], [("i32", "0")]) as term:
+            offset = f.word(given["reduction"], term.index)
+            one = self._weight(f, given, block, lane, offset)
+            place = self._place(f, term.index, block, lane)
+            short = f.value(f"{convert} i32 {one} to {kind}")
+            f.emit(f"store {kind} {short}, ptr {f.at(block.packed, place, kind)}, align 1")
+            term.carry([f.value(f"add i32 {term.values[0]}, {one}")])
+        return term.results[0]
+
+    def _beside(self, f: Function, given: Arguments, block: _Block, number: str) -> None:
+        """What else is packed of a block."""
 
     @property
     def _element(self) -> str:
         return "float" if self.given == "float32" else "i8"
 
-    def _lane(
-        self,
-        f: Function,
-        given: Arguments,
-        w: str,
-        start: str,
-        inside: str,
-        packed: str,
-        lane: str,
-        width: str,
-    ) -> str:
-        """Pack the terms of one output channel; their sum."""
-        with f.loop(0, given["length"], [("i32", "0")]) as term:
-            one = self._weight(f, w, f.word(given["reduction"], term.index), start, inside)
-            place = self._place(f, term.index, width, lane)
-            kind = "float" if self.bits == 32 else f"i{self.bits}"
-            convert = "sitofp" if self.bits == 32 else "trunc"
-            short = f.value(f"{convert} i32 {one} to {kind}")
-            f.emit(f"store {kind} {short}, ptr {f.at(packed, place, kind)}, align 1")
-            term.carry([f.value(f"add i32 {term.values[0]}, {one}")])
-        return term.results[0]
-
-    def _weight(self, f: Function, w: str, offset: str, start: str, inside: str) -> str:
-        """A weight as an i32; zero where there is none."""
+    def _weight(self, f: Function, given: Arguments, block: _Block, lane: str, offset: str) -> str:
+        """The weight of an output channel at an offset, as an i32; zero where there is none."""
         there = f.value(f"icmp ne i64 {offset}, {MISSING}")
-        there = f.value(f"and i1 {there}, {inside}")
-        at = f.value(f"select i1 {there}, i64 {f.add(offset, start)}, i64 0")
-        one = f.value(f"load {self._element}, ptr {f.at(w, at, self._element)}, align 1")
+        there = f.value(f"and i1 {there}, {self._inside(f, block, lane)}")
+        at = f.add(offset, f.mul(lane, given["channel"]))
+        at = f.value(f"select i1 {there}, i64 {at}, i64 0")
+        one = f.value(f"load {self._element}, ptr {f.at(block.w, at, self._element)}, align 1")
         convert = "fptosi float" if self.given == "float32" else "sext i8"
         one = f.value(f"{convert} {one} to i32")
         return f.value(f"select i1 {there}, i32 {one}, i32 0")
 
-    def _place(self, f: Function, term: str, width: str, lane: str) -> str:
+    def _inside(self, f: Function, block: _Block, lane: str) -> str:
+        """Whether a lane is an output channel."""
+        return f.value(f"icmp slt i64 {lane}, {block.channels}")
+
+    def _place(self, f: Function, term: str, block: _Block, lane: str) -> str:
         """Where a term of an output channel is packed."""
         group, rest = f.divmod(term, self.group)
-        return f.add(f.mul(f.add(f.mul(group, width), lane), self.group), rest)
+        return f.add(f.mul(f.add(f.mul(group, block.width), lane), self.group), rest)
 
-    def _bias(self, f: Function, given: Arguments, place: str, inside: str) -> str:
-        at = f.value(f"select i1 {inside}, i64 {place}, i64 0")
+    def _bias(self, f: Function, given: Arguments, block: _Block, lane: str) -> str:
+        inside = self._inside(f, block, lane)
+        at = f.value(f"select i1 {inside}, i64 {f.add(block.channel, lane)}, i64 0")
         number = f.value(f"load float, ptr {f.at(given['given_bias'], at, 'float')}, align 4")
         callee = f.module.declare("llvm.fptosi.sat.i32.f32", "i32", "float")
         whole = f.value(f"call i32 {callee}(float {number})")
@@ -108,8 +125,88 @@ class PackIntegers(Kernel):
         return f.value(f"trunc i64 {word} to i32")
 
 
+@dataclass(frozen=True)
+class PackBytes(PackIntegers):
+    """The same for products of bytes: groups of four terms whose neighbouring weights are small, in
+    8 bits, and from the end of the block on the others, in 16 bits, even terms and then odd ones.
+    ``steps``: for each where its levels are in a patch (``places``); ``counts``: of small ones.
+    """
+
+    name = "pack_bytes"
+    pointers = (*PackIntegers.pointers, "places", "steps", "counts")
+
+    def _lane(self, f: Function, given: Arguments, block: _Block, lane: str) -> str:
+        with f.loop(0, given["length"], [("i32", "0")]) as term:
+            offset = f.word(given["reduction"], term.index)
+            one = self._weight(f, given, block, lane, offset)
+            term.carry([f.value(f"add i32 {term.values[0]}, {one}")])
+        return term.results[0]
+
+    def _beside(self, f: Function, given: Arguments, block: _Block, number: str) -> None:
+        quads = f.divmod(given["length"], 4)[0]
+        steps = f.at(given["steps"], f.mul(number, quads), "i32")
+        with f.loop(0, quads, [("i64", "0"), ("i64", quads)]) as quad:
+            small, stop = quad.values
+            large = self._large(f, given, block, quad.index)
+            last = f.sub(stop, 1)
+            to = f.value(f"select i1 {large}, i64 {last}, i64 {small}")
+            place = f.value(f"trunc i64 {f.word(given['places'], quad.index)} to i32")
+            f.emit(f"store i32 {place}, ptr {f.at(steps, to, 'i32')}, align 4")
+            f.choose(
+                large,
+                partial(self._quad, f, given, block, quad.index, last, True),
+                partial(self._quad, f, given, block, quad.index, small, False),
+            )
+            more = f.value(f"select i1 {large}, i64 {small}, i64 {f.add(small, 1)}")
+            quad.carry([more, f.value(f"select i1 {large}, i64 {last}, i64 {stop}")])
+        at = f.at(given["counts"], number, "i64")
+        f.emit(f"store i64 {quad.results[0]}, ptr {at}, align 8")
+
+    def _read(
+        self, f: Function, given: Arguments, block: _Block, quad: str, lane: str
+    ) -> list[str]:
+        """Four weights of an output channel."""
+        terms = f.at(given["reduction"], f.mul(quad, 4), "i64")
+        return [self._weight(f, given, block, lane, f.word(terms, i)) for i in range(4)]
+
+    def _large(self, f: Function, given: Arguments, block: _Block, quad: str) -> str:
+        """Whether neighbouring weights of any output channel are too large."""
+        with f.loop(0, block.width, [("i32", "0")]) as lane:
+            read = self._read(f, given, block, quad, lane.index)
+            most = lane.values[0]
+            for a, b in (read[:2], read[2:]):
+                both = f.value(f"add i32 {self._size(f, a)}, {self._size(f, b)}")
+                more = f.value(f"icmp sgt i32 {both}, {most}")
+                most = f.value(f"select i1 {more}, i32 {both}, i32 {most}")
+            lane.carry([most])
+        return f.value(f"icmp sgt i32 {lane.results[0]}, {SMALL}")
+
+    def _size(self, f: Function, number: str) -> str:
+        negative = f.value(f"icmp slt i32 {number}, 0")
+        minus = f.value(f"sub i32 0, {number}")
+        return f.value(f"select i1 {negative}, i32 {minus}, i32 {number}")
+
+    def _quad(
+        self, f: Function, given: Arguments, block: _Block, quad: str, to: str, large: bool
+    ) -> None:
+        """Pack a group as number ``to`` of its kind."""
+        size, order = (2, (0, 2, 1, 3)) if large else (1, (0, 1, 2, 3))
+        kind = f"i{8 * size}"
+        begin = f.at(block.packed, f.mul(f.mul(to, 4 * size), block.width), "i8")
+        with f.loop(0, block.width) as lane:
+            read = self._read(f, given, block, quad, lane.index)
+            first = f.at(begin, f.mul(lane.index, 4), "i8")
+            # Of a large group the odd terms of all lanes come after the even ones.
+            second = f.at(first, f.mul(block.width, 4), "i8") if large else first
+            for i, term in enumerate(order):
+                short = f.value(f"trunc i32 {read[term]} to {kind}")
+                here = f.at(second if i > 1 else first, i % 2 if large else i, kind)
+                f.emit(f"store {kind} {short}, ptr {here}, align 1")
+
+
 # The transform of three weights: combinations of them, times two so that all are whole.
 WEIGHTS = ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2))
+TAPS, COMPONENTS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -120,32 +217,25 @@ class PackMinimal(PackIntegers):
 
     name = "pack_minimal"
 
-    def _lane(
-        self,
-        f: Function,
-        given: Arguments,
-        w: str,
-        start: str,
-        inside: str,
-        packed: str,
-        lane: str,
-        width: str,
-    ) -> str:
-        size = f.mul(given["length"], width)
+    def _lane(self, f: Function, given: Arguments, block: _Block, lane: str) -> str:
+        size = f.mul(given["length"], block.width)
         with f.loop(0, given["length"]) as term:
-            taps = f.at(given["reduction"], f.mul(term.index, 9), "i64")
-            read = [self._weight(f, w, f.word(taps, i), start, inside) for i in range(9)]
-            columns = [self._combined(f, read[3 * i : 3 * i + 3]) for i in range(3)]
-            rows = [self._combined(f, list(column)) for column in zip(*columns, strict=True)]
-            place = self._place(f, term.index, width, lane)
-            for i in range(16):
-                short = f.value(f"trunc i32 {rows[i % 4][i // 4]} to i{self.bits}")
-                at = f.at(packed, place, f"i{self.bits}")
+            taps = f.at(given["reduction"], f.mul(term.index, TAPS * TAPS), "i64")
+            read = [
+                self._weight(f, given, block, lane, f.word(taps, i)) for i in range(TAPS * TAPS)
+            ]
+            rows = [self._combined(f, read[TAPS * i : TAPS * (i + 1)]) for i in range(TAPS)]
+            columns = [self._combined(f, column) for column in zip(*rows, strict=True)]
+            place = self._place(f, term.index, block, lane)
+            for i in range(COMPONENTS * COMPONENTS):
+                one = columns[i % COMPONENTS][i // COMPONENTS]
+                short = f.value(f"trunc i32 {one} to i{self.bits}")
+                at = f.at(block.packed, place, f"i{self.bits}")
                 f.emit(f"store i{self.bits} {short}, ptr {at}, align 1")
                 place = f.add(place, size)
         return "0"
 
-    def _combined(self, f: Function, weights: list[str]) -> list[str]:
+    def _combined(self, f: Function, weights: Sequence[str]) -> list[str]:
         made = []
         for factors in WEIGHTS:
             total = "0"

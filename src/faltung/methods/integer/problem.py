@@ -67,7 +67,8 @@ class Problem:
     """``c``: the strides, each in elements of its array. x: the grid of the levels that are read.
     result: that of those that are stored, None for numbers. grids: of what the epilogue reads
     beside the sum, None for numbers. slice: how many channels a patch has, 0 for those of all
-    groups.
+    groups. narrow: weights are expected from -64 to 64, which decides how fast they are multiplied,
+    and not whether it is right.
     """
 
     c: Correlation
@@ -76,6 +77,7 @@ class Problem:
     epilogue: Epilogue | None = None
     grids: tuple[Grid | None, ...] = ()
     slice: int = 0
+    narrow: bool = False
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -169,6 +171,7 @@ def problem_of(
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
     grids: Sequence[Grid | None] = (),
+    narrow: bool = False,
 ) -> Problem:
     """The problem of arrays with these strides, in elements, in the order N, C, *space.
 
@@ -190,7 +193,7 @@ def problem_of(
     ]
     if -1 in steps or (wide and c.out[2] != 1):
         raise FaltungError(f"out={out}: channels must be contiguous")
-    return Problem(c, grid, result, epilogue, grids)
+    return Problem(c, grid, result, epilogue, grids, narrow=narrow)
 
 
 # Chunks -------------------------------------------------------------------------------------------

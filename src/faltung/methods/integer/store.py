@@ -23,6 +23,15 @@ PATCH, OUT = 0, 1
 JOINED = 2
 
 
+def rounded(expr: Expr) -> Expr:
+    """A formula without the operations that only say that float32 is rounded to float32."""
+    if expr.op == "as_float32":
+        return rounded(expr.terms[0])
+    if not expr.terms:
+        return expr
+    return Expr(expr.op, tuple(map(rounded, expr.terms)))
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """result: the grid of what is stored, None for numbers. grids: of what the formula reads beside
@@ -115,7 +124,7 @@ class Store:
     @property
     def _expr(self) -> Expr | None:
         """The formula, without bounds that are no narrower than those of the levels."""
-        expr = None if self.epilogue is None else self.epilogue.expr
+        expr = None if self.epilogue is None else rounded(self.epilogue.expr)
         if self.result is None:
             return expr
         low, high = bounds(self.result)

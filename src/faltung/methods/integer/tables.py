@@ -131,7 +131,10 @@ def _shapes(
 ) -> tuple[dict[str, Argument], tuple[Tile, ...]]:
     """For each shape of a chunk its positions, and for each kind of block its tiles."""
     found = dict[Tile, int]()
-    spans, runs, positions, first = [], [], [], 0
+    spans: list[tuple[int, int]] = []
+    runs: list[tuple[int, int, int]] = []
+    positions: list[Table] = []
+    first = 0
     for shape in shapes:
         at = positions_of(p, chosen.chunk, shape)
         at[:, 0] *= chosen.inner.bytes
