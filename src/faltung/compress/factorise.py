@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 
 from faltung.compress.factors import CP, Form, Ranks, Stage, forms
 from faltung.compress.means import Left, Outcome, Saving, Task, remade
-from faltung.compress.measure import in_turns
-from faltung.compress.moments import Array, roots
+from faltung.compress.moments import Array, Seen, seen_by
 from faltung.compress.sites import Site, sites
 from faltung.geometry.check import real, show
 from faltung.geometry.errors import FaltungError
@@ -37,6 +37,7 @@ from faltung.train.model import Model
 Times = tuple[float, float]
 Measure = Callable[[Model, Model], Times]
 FASTER = 0.97  # of the time before, at most
+TURNS, TURN_SECONDS = 25, 0.002  # of each of the two
 TRIES = 4  # measured ways of one layer before it is left as it is
 
 
@@ -94,15 +95,14 @@ def factorise(
         raise FaltungError(f"strength={show(strength)}: must be above 0 and finite")
     with blas_on_one_thread():
         places, why = sites(model)
-        whitening = roots(model, places, task.train, task.seed) if seen else {}
+        read = seen_by(model, places, task.train, task.seed) if seen else {}
         ways = {
-            site.name: _ways(site, model, whitening.get(site.name), task.by, budget)
-            for site in places
+            site.name: _ways(site, model, read.get(site.name), task.by, budget) for site in places
         }
         times = dict(measured or {})
         judge = _Judge(model, measure or _by_turns, times)
         chosen = _spent(ways, budget, task.by, judge)
-        made = _applied(model, chosen, whitening) if chosen else model
+        made = _applied(model, chosen, read) if chosen else model
     for site in places:
         if site.name not in chosen:
             why[site.name] = judge.why.get(site.name, "nothing smaller is within the budget")
@@ -123,26 +123,28 @@ def apply(model: Model, task: Task, strength: float) -> Outcome:
 # What there is to choose from ---------------------------------------------------------------------
 
 
-def _ways(site: Site, model: Model, root: Array | None, by: Saving, budget: float) -> list[Way]:
+def _ways(site: Site, model: Model, read: Seen | None, by: Saving, budget: float) -> list[Way]:
     """Those that are smaller and lose no more than the budget."""
     weight = site.weight(model)
     if not np.isfinite(weight).all():
         raise FaltungError(f"model: the weight of {site.name!r} is not finite: must be numbers")
-    if root is not None:
-        weight = _times(weight, root)
+    share = 1.0  # of the energy, by which what is lost is divided
+    if read is not None:
+        share = read.varying(weight)
+        weight = _times(weight, read.root)
     whole = site.cost((site.whole(),))
     found: list[Way] = []
     envelope: list[Way] | None = None
     for form in forms(weight, first=not site.transposed):
         for ranks in form.ranks():
             price = site.cost(form.stages(ranks))
-            if price[0] >= whole[0] or price[1] >= whole[1] or form.least(ranks) > budget:
+            if price[0] >= whole[0] or price[1] >= whole[1] or form.least(ranks) > share * budget:
                 continue
             if isinstance(form, CP):  # a search for each rank, where it may be of use
                 envelope = _hull(found, by, whole[by == "macs"]) if envelope is None else envelope
-                if _reached(envelope, by, form.least(ranks)) <= price[by == "macs"]:
+                if _reached(envelope, by, form.least(ranks) / share) <= price[by == "macs"]:
                     continue
-            lost = form.error(ranks)
+            lost = form.error(ranks) / share
             if lost <= budget:
                 found.append(Way(site, form, ranks, lost, *price))
     return found
@@ -272,16 +274,30 @@ def _pair(model: Model, way: Way) -> tuple[Model, Model]:
 
 
 def _by_turns(before: Model, after: Model) -> Times:
-    x = (
-        np.random.default_rng(0)
-        .standard_normal((1, *before.input_shape))
-        .astype(before.graph.dtype)
-    )
-    one, two = in_turns((before, after), x)
-    return one, two
+    """The shortest of many turns each: whatever else the computer does only adds to them."""
+    x = np.random.default_rng(0).standard_normal((1, *before.input_shape))
+    calls = []
+    for model in (before, after):
+        program = model.program(1)
+        program.feed(x.astype(model.graph.dtype))
+        program.run()  # touches memory, wakes threads
+        calls.append((program.run, max(1, round(TURN_SECONDS / _time(program.run, 1)))))
+    shortest = [float("inf")] * len(calls)
+    for _ in range(TURNS):
+        for place, (run, count) in enumerate(calls):
+            shortest[place] = min(shortest[place], _time(run, count))
+    return 1000 * shortest[0], 1000 * shortest[1]
 
 
-def _applied(model: Model, chosen: Mapping[str, Way], roots: Mapping[str, Array]) -> Model:
+def _time(run: Callable[[], None], count: int) -> float:
+    """Seconds of one of so many calls."""
+    start = perf_counter()
+    for _ in range(count):
+        run()
+    return max(perf_counter() - start, 1e-9) / count
+
+
+def _applied(model: Model, chosen: Mapping[str, Way], read: Mapping[str, Seen]) -> Model:
     """The model with these layers replaced."""
     known, values = paths(model.net), model.parameters
     edits: dict[str, list[Layer]] = {}
@@ -291,7 +307,7 @@ def _applied(model: Model, chosen: Mapping[str, Way], roots: Mapping[str, Array]
     made = dict(edited.parameters(values))
     names = paths(edited.net)
     for name, way in chosen.items():
-        factors = _factors(way, roots.get(name))
+        factors = _factors(way, read.get(name))
         for layer, factor in zip(edits[name], factors, strict=True):
             path = next(p for p in _places(name, str(layer.name)) if p in names)
             made[f"{path}.weight"] = way.site.stored(layer, factor)
@@ -300,11 +316,11 @@ def _applied(model: Model, chosen: Mapping[str, Way], roots: Mapping[str, Array]
     return remade(model, edited.net, made)
 
 
-def _factors(way: Way, root: Array | None) -> Sequence[Array]:
+def _factors(way: Way, read: Seen | None) -> Sequence[Array]:
     """The weights of the stages, for inputs as they are."""
     first, *rest = way.form.factors(way.ranks)
-    if root is not None:
-        first = _times(first, np.linalg.inv(root))
+    if read is not None:
+        first = _times(first, np.linalg.inv(read.root))
     return first, *rest
 
 

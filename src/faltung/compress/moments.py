@@ -4,12 +4,15 @@ A weight matters by what it is multiplied with. With C = E[x x^T] the mean squar
 of a pointwise or linear layer does to its output is trace(D C D^T): the sum of squares of D
 C^(1/2). So a weight is taken apart after it has been multiplied with that root. Of a larger kernel
 each tap is taken by itself, as if what lies side by side were not correlated.
+
+What is lost is a part of how outputs *vary*: their means, which are large after a rectifier, say
+nothing about a sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +30,30 @@ from faltung.train.model import Model
 Array = npt.NDArray[Any]
 SAMPLES, BATCH = 256, 8
 ROWS = 4096  # positions that are looked at in each layer
+LEAST = 1e-3  # part of the energy that is taken to vary
 LARGEST = 1536  # inputs of a group, whose matrix of moments has the square of that
 RIDGE = 1e-3  # of the mean square, added to each: what was never seen may be
 
 
-def roots(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dict[str, Array]:
-    """For each layer, by its name, a matrix L (groups, ins, ins) with L L = C, symmetric.
+@dataclass(frozen=True)
+class Seen:
+    """What a layer reads. root: L (groups, ins, ins), symmetric, with L L = C, of which the mean
+    of the diagonal is 1; covariance: what is left of C without the means, to the same scale.
+    """
+
+    root: Array
+    covariance: Array
+
+    def varying(self, w: Array) -> float:
+        """Which part of the energy of outputs of a weight (G, O, I, *kernel) is not their mean."""
+        flat = np.moveaxis(w.reshape(*w.shape[:3], -1), 2, 3)
+        whole = float(np.square(np.matmul(flat, self.root[:, None])).sum())
+        part = float((np.matmul(flat, self.covariance[:, None]) * flat).sum())
+        return min(1.0, max(part / whole, LEAST)) if whole > 0 else 1.0
+
+
+def seen_by(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dict[str, Seen]:
+    """What each layer reads, by its name.
 
     Layers of too many inputs are left out, and those that exist in training only. ValueError: what
     a layer reads is not finite.
@@ -43,7 +64,9 @@ def roots(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dic
         return {}
     different: dict[str, Value] = {values[site.name].name: values[site.name] for site in wanted}
     sums = {site.name: np.zeros((site.groups, site.ins, site.ins)) for site in wanted}
-    for arrays in _seen(model, list(different.values()), source, seed):
+    means = {site.name: np.zeros((site.groups, site.ins)) for site in wanted}
+    counts = dict.fromkeys(sums, 0)
+    for arrays in _values(model, list(different.values()), source, seed):
         for site in wanted:
             rows = _rows(site, arrays[values[site.name].name])
             if not np.isfinite(rows).all():
@@ -51,11 +74,13 @@ def roots(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dic
                     f"train: {site.name!r} reads numbers that are not finite from some samples: "
                     "must be finite"
                 )
+            counts[site.name] += rows.shape[1]
+            means[site.name] += rows.sum(1)
             sums[site.name] += np.einsum("gni,gnj->gij", rows, rows, optimize=True)
-    return {name: _root(total) for name, total in sums.items()}
+    return {name: _seen_as(sums[name], means[name], counts[name]) for name in sums}
 
 
-def _seen(
+def _values(
     model: Model, values: list[Value], source: Source, seed: int
 ) -> Iterator[dict[str, Array]]:
     """The values for some samples of a source, drawn by the seed, a batch at a time."""
@@ -87,11 +112,14 @@ def _rows(site: Site, array: Array) -> Array:
     return parts.transpose(1, 0, 3, 2).reshape(site.groups, -1, site.ins).astype(np.float64)
 
 
-def _root(total: Array) -> Array:
-    """Symmetric square roots of sums of products, scaled so that the mean square is 1."""
-    mean = np.trace(total, axis1=1, axis2=2).mean() / total.shape[1]
-    if not mean > 0:
-        return np.broadcast_to(np.eye(total.shape[1]), total.shape)
-    values, vectors = np.linalg.eigh(total / mean)
+def _seen_as(total: Array, mean: Array, count: int) -> Seen:
+    """From sums of products and of numbers over so many rows."""
+    size = np.trace(total, axis1=1, axis2=2).mean() / total.shape[1]
+    if not size > 0:
+        whole = np.broadcast_to(np.eye(total.shape[1]), total.shape)
+        return Seen(whole, whole)
+    values, vectors = np.linalg.eigh(total / size)
     scales = np.sqrt(np.maximum(values, 0.0) + RIDGE)
-    return np.asarray((vectors * scales[:, None, :]) @ vectors.swapaxes(1, 2))
+    root = np.asarray((vectors * scales[:, None, :]) @ vectors.swapaxes(1, 2))
+    outer = mean[:, :, None] * mean[:, None, :] / count
+    return Seen(root, (total - outer) / size)
