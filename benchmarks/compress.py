@@ -93,12 +93,15 @@ def parts() -> list[tuple[Any, Any, Any, Any]]:
 def measured(case: Case, fold: int, place: Path) -> Result:
     """Train, compress, and ask both networks about the part that they have not seen."""
     x, y, x_part, y_part = parts()[fold]
-    np.savez(place / "rest.npz", x=x, y=y)
-    np.savez(place / "part.npz", x=x_part, y=y_part)
     run, small = place / "run", place / "small"
-    settings = {**PRESETS["digits", case.net], "seed": fold}
-    trained = session.create(str(place / "rest.npz"), net=case.net, settings=settings, out=run)
-    trained.loop._show = False
+    if not run.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        np.savez(place / "rest.npz", x=x, y=y)
+        np.savez(place / "part.npz", x=x_part, y=y_part)
+        settings = {**PRESETS["digits", case.net], "seed": fold}
+        trained = session.create(str(place / "rest.npz"), net=case.net, settings=settings, out=run)
+    else:
+        trained = session.resume(run)
     trained.run()
     trained.finish()
     trained.folder.close()
@@ -171,34 +174,34 @@ HEAD = (
 )
 
 
+def _row_of(name: str, folds: int, place: Path) -> str:
+    """All parts of a case; those that have a result are not measured again."""
+    results = []
+    for fold in range(folds):
+        file = place / f"{name}-{fold}.json"
+        if not file.exists():
+            found = measured(CASES[name], fold, place / f"{name}-{fold}")
+            file.write_text(json.dumps(vars(found)))
+        results.append(Result(**json.loads(file.read_text())))
+        print(
+            f"{name}, part {fold}: {results[-1].bytes[1]:,} bytes, {results[-1].said}", flush=True
+        )
+    return row(CASES[name], results)
+
+
 def main(words: Sequence[str]) -> int:
     """Measure, print the table, and perhaps write the page."""
     parser = argparse.ArgumentParser(prog="benchmarks compress", description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="a file for the results, which are read again")
+    parser.add_argument("--keep", type=Path, help="a folder for all runs; what is there goes on")
     parser.add_argument("--write", action="store_true", help="update the page")
     asked = parser.parse_args(words)
     set_threads(asked.threads)
-    kept: dict[str, Any] = {}
-    if asked.keep is not None and asked.keep.exists():
-        kept = json.loads(asked.keep.read_text())
-    lines = []
-    for name in asked.cases:
-        results = []
-        for fold in range(asked.folds):
-            key = f"{name}/{fold}"
-            if key not in kept:
-                with tempfile.TemporaryDirectory() as place:
-                    kept[key] = vars(measured(CASES[name], fold, Path(place)))
-                if asked.keep is not None:
-                    asked.keep.write_text(json.dumps(kept))
-            results.append(Result(**kept[key]))
-            each = results[-1]
-            print(f"{key}: {each.bytes[1]:,} bytes, {each.said}", flush=True)
-        lines.append(row(CASES[name], results))
-    table = "\n".join([HEAD, *lines])
+    with tempfile.TemporaryDirectory() as temporary:
+        place = asked.keep or Path(temporary)
+        table = "\n".join([HEAD, *(_row_of(name, asked.folds, place) for name in asked.cases)])
     print(table)
     if asked.write:
         text = PAGE.read_text("utf-8")

@@ -6,6 +6,7 @@ import numpy as np
 
 from faltung import nn
 from faltung.compress.means import Left, Means, Outcome, Task, remade
+from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
 
 
@@ -34,6 +35,11 @@ def few_values(model: Model, task: Task, strength: float) -> Outcome:
             value = (np.round(value / step) * step).astype(value.dtype)
         made[name] = value
     return Outcome(remade(model, model.net, made), (), f"{strength:g} bits")
+
+
+def refuses(model: Model, task: Task, strength: float) -> Outcome:
+    """A means that takes no network."""
+    raise FaltungError("dtype='float32': is not what this takes")
 
 
 SMALL = {

@@ -73,7 +73,7 @@ def test_what_is_printed(trained: Trained, tmp_path: Path, capsys: Captured) -> 
     assert lines[0] == "lenet5 on digits: 1,438 samples train, 179 choose, 180 report"
     assert lines[1] == "limits: at most 1,000,000 bytes; fine-tuning: 1 epochs each"
     assert re.fullmatch(
-        r" +0 +\d\d,\d{3} bytes +\d+,\d{3} MACs  .* ms  lost +0\.00  as trained", lines[2]
+        r" +0 +\d\d,\d{3} bytes +\d+,\d{3} MACs  .*s  lost +0\.00  as trained", lines[2]
     )
     assert lines[-1].startswith("table and picture: ")
     assert "is the best of the" in text and "samples that chose nothing: accuracy" in text

@@ -9,6 +9,7 @@ import pytest
 from faltung import Model
 from faltung.cli.main import main
 from faltung.data.open import open_source
+from faltung.geometry.conv import NARROW
 from faltung.train.run_model import load_model
 
 Trained = Callable[[str], tuple[Path, str]]
@@ -54,6 +55,20 @@ def test_the_same_numbers_in_other_forms(
     np.testing.assert_array_equal(found.predict(x), model.predict(x))
     assert main(["export", str(run), str(tmp_path / "m.onnx"), "--as", form]) == 2
     assert f"--as {form}: is for model.safetensors, not for ONNX" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_half_the_bytes(dtype: str, trained: Trained, tmp_path: Path) -> None:
+    run, data = trained("digits")
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    for path, more in ((whole, []), (half, ["--dtype", dtype])):
+        assert main(["export", str(run), str(path), *more]) == 0
+    found, model = Model.load(half), load_model(run)[0]
+    assert found.dtype == dtype
+    weights = sum(a.size for a in model.parameters.values() if a.ndim > 1)
+    assert whole.stat().st_size - half.stat().st_size > 1.9 * weights
+    x = open_source(data).read(range(9))
+    assert (found.predict(x) == model.astype(dtype).predict(x)).all()
 
 
 def test_nothing_is_written_over(trained: Trained, tmp_path: Path, capsys: Captured) -> None:

@@ -12,6 +12,7 @@ from faltung.cli import wording
 from faltung.cli.commands import parsers
 from faltung.cli.main import COMMANDS, main
 from faltung.cli.parser import Parser, Typed, real_number, whole_number
+from faltung.compress import ladder
 from faltung.train import session
 from faltung.train.run_folder import RunFolder
 
@@ -28,7 +29,7 @@ BASE = {
     "look": ["run", "x.npy"],
     "bits": ["run"],
     "compress": ["run", "other.npz", "--out=small"],
-    "ladder": ["digits", "--epochs=1", "--quick"],
+    "ladder": ["digits", "--force"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],
     "profile": ["lenet5"],
@@ -102,6 +103,7 @@ def test_every_option(
 
     monkeypatch.setattr(session, "Session", begin)
     monkeypatch.setattr(RunFolder, "begin", begin)
+    monkeypatch.setattr(ladder, "climb_down", begin)
     refused = 0
     for value in WRONG:
         status, err = said(capsys, [command, *BASE[command], option, value])

@@ -96,6 +96,15 @@ STAYS: dict[str, tuple[nn.Layer, tuple[int, ...], str]] = {
         (3, 7),
         "others read 'conv1' before it too",
     ),
+    "auxiliary": (
+        nn.Sequential(
+            nn.Conv(3, 1),
+            nn.Auxiliary(nn.Sequential(nn.Flatten(), nn.Linear(21))),
+            *(N, nn.ReLU(), nn.Flatten(), nn.Linear(21)),
+        ),
+        (3, 7),
+        "others read 'conv1' before it too",
+    ),
     "output": (nn.Sequential(nn.ReLU(), N), (3, 7), "it is an output"),
     "transposed": (
         nn.Sequential(N, nn.ConvTranspose(4, 3, 2)),

@@ -102,7 +102,7 @@ def test_importance_is_the_slope_of_the_loss() -> None:
     model.fit(x, y, epochs=2, show=False)
     task = Task(runs.source(32))
     found = dependencies(model.net, (1, 8, 8))
-    ranks = by_gradients(model, found, task.train, "cross_entropy", batch=32)
+    ranks = by_gradients(model, found, task.train, "cross_entropy", batch=32, smoothing=0.0)
     assert ranks.keys() == {group.label for group in found.groups}
     values, step = model.parameters, 1e-5
     for group in found.groups[:: len(found.groups) // 5]:
@@ -143,6 +143,37 @@ def test_rounds_with_fine_tuning() -> None:
     assert made.evaluate(x, y)["accuracy"] >= model.evaluate(x, y)["accuracy"] - 0.05
 
 
+TARGETS: dict[str, tuple[nn.Layer, tuple[int, ...], Any, Any]] = {
+    "tokens": (
+        nn.Sequential(nn.Embedding(9, 6), nn.Conv(5, 3), nn.GlobalAvgPool(), nn.Linear(2)),
+        (7,),
+        np.random.default_rng(0).integers(0, 9, (24, 7)),
+        np.arange(24) % 2,
+    ),
+    "maps": (
+        nn.Sequential(nn.Conv(8, 3, padding=1), nn.ReLU(), nn.Conv(2, 1)),
+        (1, 8, 8),
+        *runs.maps(24),
+    ),
+    "numbers": (
+        nn.Sequential(nn.Conv(8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3)),
+        (1, 8, 8),
+        runs.shapes(24)[0],
+        np.random.default_rng(0).normal(size=(24, 3)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_all_kinds_of_samples_and_targets(kind: str) -> None:
+    net, shape, x, y = TARGETS[kind]
+    model = Model(net, shape, tokens=kind == "tokens", seed=2)
+    model.loss = "mse" if kind == "numbers" else "cross_entropy"
+    made = prune(model, x, y, part=0.3, by="bytes").model
+    assert cost(made, "bytes") <= 0.7 * cost(model, "bytes")
+    assert made.predict(x).shape == model.predict(x).shape
+
+
 def test_what_cannot_be_done(trained: Model) -> None:
     x, y = runs.shapes(16)
     with pytest.raises(FaltungError, match=r"part=1\.5: must be above 0"):
@@ -153,6 +184,8 @@ def test_what_cannot_be_done(trained: Model) -> None:
         prune(Model(block(4, norm=False), (1, 8, 8)), x, y, importance="scales")
     with pytest.raises(FaltungError, match="by='size': must be"):
         prune(trained, x, y, by="size")  # type: ignore[arg-type]
+    with pytest.raises(FaltungError, match="gradients are of float32 or float64; prune first"):
+        prune(trained.astype("bfloat16"), x, y)
     # As a means it takes what can go, and says so.
     task = Task(runs.source(16), by="macs")
     assert apply(trained, task, 0.99).changed

@@ -42,12 +42,27 @@ def test_the_interval_of_a_difference_holds_the_truth() -> None:
 
 
 def test_points_are_hundredths_of_the_difference() -> None:
-    first = Quality(0.9, 0.1, np.repeat([1.0, 0.0], [90, 10]))
-    less = Quality(0.85, 0.1, np.repeat([1.0, 0.0], [85, 15]))
+    losses = np.full(100, 0.1)
+    first = Quality(0.9, 0.1, np.repeat([1.0, 0.0], [90, 10]), losses)
+    less = Quality(0.85, 0.1, np.repeat([1.0, 0.0], [85, 15]), losses)
     points, low, high = less.lost(first)
     assert points == pytest.approx(5)
     assert low < 5 < high
     assert first.lost(less)[0] == pytest.approx(-5)
+
+
+def test_points_lost_by_loss() -> None:
+    """Samples that became guesses among ten cost what as many lost samples cost, less the error."""
+    losses = np.full(400, 0.05)
+    worse = losses.copy()
+    worse[:20] = np.log(10)
+    first = Quality(0.99, 0.05, np.ones(400), losses, classes=10)
+    less = Quality(0.99, 0.16, np.ones(400), worse, classes=10)
+    grown = (np.log(10) - 0.05) / np.log(10) * np.repeat([1.0, 0.0], [20, 380])
+    error = grown.std() / 20
+    assert less.lost_by_loss(first) == pytest.approx(100 * (grown.mean() - error))
+    assert less.lost(first)[0] == 0.0  # accuracy saw nothing
+    assert first.lost_by_loss(less) < 0 and first.lost_by_loss(first) == 0.0
 
 
 def test_numbers_are_explained_as_scikit_learn_says() -> None:

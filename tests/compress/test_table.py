@@ -13,7 +13,7 @@ from faltung.compress.end import End, end_of
 from faltung.compress.journal import Step
 from faltung.compress.page import page
 from faltung.compress.picture import Dot, scatter, short
-from faltung.compress.table import as_csv, points, rows, share, step_line
+from faltung.compress.table import as_csv, duration, points, rows, share, step_line
 from faltung.geometry.errors import FaltungError
 
 ENTRIES = (
@@ -39,7 +39,8 @@ def test_rows() -> None:
         (1, "prune", True, True),
         (3, "prune, quantise 8", False, False),
     ]
-    assert made[1].times == ("0.5", "0.4") and made[0].times == ("1", "-")
+    assert made[1].times == ("0.5 ms", "0.4 ms") and made[0].times == ("1 ms", "-")
+    assert made[2].lost == "2.00" and made[2].reported == "0.00 (-1.00 to 1.00)"
     assert made[2].bytes == "12,345" and made[0].value == "90.00%"
 
 
@@ -55,6 +56,7 @@ def test_lines() -> None:
     assert step_line(ENTRIES, 1).endswith("prune")
     assert step_line(ENTRIES, 2).endswith("prune, prune: nothing to do")
     assert (points(-0.004), points(1.234), share(0.98765)) == ("0.00", "1.23", "98.77%")
+    assert [duration(v) for v in (1.2345, 0.1, 0.0123)] == ["1.23 ms", "0.1 ms", "12.3 µs"]
     assert [short(v) for v in (0.0213, 999, 1500, 2_000_000)] == ["0.0213", "999", "1.5k", "2M"]
 
 

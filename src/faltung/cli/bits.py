@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from faltung.train.model import Model
     from faltung.train.run_folder import RunFolder
 
+ARGUMENTS = {"n": "threads"}
 HELP = """\
 How many bits it takes to tell the labels of samples to somebody who has the
 samples:

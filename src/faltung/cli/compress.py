@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
+from faltung.cli.options import add_reading, check_reading
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -88,16 +89,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
-    parser.add_argument(
-        "--strict", action="store_true", default=None, help="fail on a file that cannot be read"
-    )
-    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: as in the run)",
-    )
+    add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -130,13 +122,7 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--resume goes on with a compression as it was: leave out {', '.join(given)} (only "
             "--threads and --json may be given)"
         )
-    if arguments.data is None:
-        for name in ("x", "y", "label"):
-            if getattr(arguments, name) is not None:
-                raise FaltungError(
-                    f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what "
-                    "the run held out is read as in training"
-                )
+    check_reading(arguments)
 
 
 def _job(arguments: argparse.Namespace) -> "Job":
@@ -152,7 +138,7 @@ def _job(arguments: argparse.Namespace) -> "Job":
         budget=Budget(arguments.drop, arguments.bytes, arguments.speed),
         epochs=arguments.epochs,
         out=arguments.out,
-        reading={name: value for name, value in reading.items() if value is not None},
+        reading={name: value for name, value in reading.items() if value not in (None, False)},
         show=not arguments.json,
     )
 
@@ -202,7 +188,7 @@ def _summary(job: "Job", end: "End") -> list[str]:
         first, found = job.walk.entries[0], job.walk.entries[end.chosen]
         score, name = found.report, measure(job.walk.origin.settings.loss)
         times = [
-            f"{milliseconds(found, int(n))} ms by {n} thread{'s' * (n != '1')}, "
+            f"{milliseconds(found, int(n))} by {n} thread{'s' * (n != '1')}, "
             f"{before / own:.2f} times as fast"
             for n, (own, before) in found.ms.items()
         ]

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from faltung.geometry.errors import FaltungError
+from faltung.cli.options import add_reading, check_reading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="print this metric too, as in `faltung train`; may be repeated",
     )
-    parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
-    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: as in the run)",
-    )
+    add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -43,13 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from faltung.train.vocabulary import check_tokens_known
 
     model, folder = load_model(arguments.run_folder)
+    check_reading(arguments)
     if arguments.data is None:
-        for name in ("x", "y", "label"):
-            if getattr(arguments, name) is not None:
-                raise FaltungError(
-                    f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what "
-                    "the run held out is read as in training"
-                )
         source = held_out(folder)
     else:
         source = open_like(

@@ -11,6 +11,7 @@ from faltung.geometry.errors import FaltungError
 if TYPE_CHECKING:
     from faltung.compress.ladder import Rung
 
+ARGUMENTS = {"n": "threads"}
 HELP = """\
 One mapping is learned as a dense matrix, as a locally connected layer and as a
 convolution; the convolution is then pruned, quantised and coded. The table and

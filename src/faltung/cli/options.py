@@ -1,5 +1,6 @@
 """What several commands take: sizes as 3x224x224, and options of a network as NAME=VALUE."""
 
+import argparse
 import ast
 from collections.abc import Sequence
 from typing import Any
@@ -30,3 +31,25 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             made[name] = value
     return made
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How DATA are read, for commands that may do without."""
+    parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: as in the run)",
+    )
+
+
+def check_reading(arguments: argparse.Namespace) -> None:
+    """ValueError: how to read DATA, without DATA."""
+    for name in ("x", "y", "label"):
+        if arguments.data is None and getattr(arguments, name) is not None:
+            raise FaltungError(
+                f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what the "
+                "run held out is read as in training"
+            )

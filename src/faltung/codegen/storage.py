@@ -16,10 +16,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from faltung.codegen.any_lanes import ELEMENTS, lanes_of
 from faltung.codegen.ir import Module, Piece
-from faltung.codegen.narrow import Narrow, Words
-from faltung.codegen.vectors import Vectors
-from faltung.codegen.whole import EXTEND, Bytes, Whole
 from faltung.machine.table import Machine
 
 ROUNDED = "rounded "
@@ -365,62 +363,6 @@ def _masked(line: str) -> _Memory | None:
 # Writing it again ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Lanes(Narrow):
-    """``Narrow`` vectors of any number of lanes."""
-
-    count: int = 1
-
-    @property
-    def lanes(self) -> int:
-        return self.count
-
-    @property
-    def _raw(self) -> Vectors:
-        return _LaneWords(self.function, self.machine, self.dtype, self.count)
-
-
-@dataclass(frozen=True)
-class _LaneWords(Words):
-    count: int = 1
-
-    @property
-    def lanes(self) -> int:
-        return self.count
-
-
-@dataclass(frozen=True)
-class _WholeLanes(Whole):
-    """``Whole`` vectors of any number of lanes."""
-
-    count: int = 1
-
-    @property
-    def lanes(self) -> int:
-        return self.count
-
-    @property
-    def _raw(self) -> Vectors:
-        return _LaneBytes(self.function, self.machine, self.dtype, self.count)
-
-
-@dataclass(frozen=True)
-class _LaneBytes(Bytes):
-    count: int = 1
-
-    @property
-    def lanes(self) -> int:
-        return self.count
-
-
-_ELEMENTS = {"float16": "i16", "bfloat16": "i16", "uint8": "i8", "int8": "i8"}
-
-
-def _lanes(piece: Piece, machine: Machine, kind: str, count: int) -> Narrow:
-    made = _WholeLanes if kind in EXTEND else _Lanes
-    return made(piece, machine, "float32", kind, count)
-
-
 class _Writer:
     """Writes a function again. ``blocks``: what the blocks are called at their ends, where the code
     of an access has branches.
@@ -463,7 +405,7 @@ class _Writer:
         if " = getelementptr float, ptr " in line:
             value = _RESULT.match(line)
             assert value is not None
-            element = _ELEMENTS.get(self._kind(value[1]), "float")
+            element = ELEMENTS.get(self._kind(value[1]), "float")
             return (line.replace("getelementptr float", f"getelementptr {element}", 1),)
         memory = _memory(line)
         kind = "" if memory is None or not memory.floats else self._kind(memory.address)
@@ -481,7 +423,7 @@ class _Writer:
         if kind.startswith(ROUNDED):
             return self._rounding(line, memory, kind.removeprefix(ROUNDED))
         piece = Piece(self.module, self.count)
-        v = _lanes(piece, self.machine, kind, memory.lanes or 1)
+        v = lanes_of(piece, self.machine, kind, memory.lanes or 1)
         if memory.stores:
             vector = memory.vector
             if not memory.lanes:
@@ -508,7 +450,7 @@ class _Writer:
         if not memory.stores:
             return [line]
         piece = Piece(self.module, self.count)
-        v = _Lanes(piece, self.machine, "float32", kind, memory.lanes or 1)
+        v = lanes_of(piece, self.machine, kind, memory.lanes or 1)
         vector = memory.vector
         if not memory.lanes:
             one = piece.value(f"insertelement <1 x float> poison, float {vector}, i64 0")
@@ -538,7 +480,7 @@ class _Writer:
         if not kind or kind.startswith(ROUNDED):
             return None
         piece = Piece(self.module, self.count)
-        v = _lanes(piece, self.machine, kind, int(spread[2]))
+        v = lanes_of(piece, self.machine, kind, int(spread[2]))
         every = v.broadcast(memory.address)
         piece.named(spread[1], f"bitcast {v.type} {every} to {v.type}")
         piece.named(inserted[1], f"bitcast {v.type} {every} to {v.type}")

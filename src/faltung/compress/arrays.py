@@ -124,7 +124,7 @@ def _parts(
     """The three parts. ValueError, TypeError: samples that do not fit."""
     train, loss, seed = as_source(x, y, model, settings.loss), settings.loss, settings.seed
     if isinstance(held, tuple) or is_source(held):
-        choose: Source = _source(held, model, loss)  # type: ignore[arg-type]
+        choose: Source = _source(held, model, loss)
     else:
         train, choose = split(train, held, seed)  # type: ignore[arg-type]
     if report is not None:

@@ -1,6 +1,7 @@
 """What a compressed model may cost, and which of several is chosen.
 
-The limits hold together: at most ``drop`` points lost on the samples that choose, at most ``bytes``
+The limits hold together: at most ``drop`` points lost on the samples that choose, as accuracy tells
+it and as loss does (few samples, many models: one is lucky, but seldom in both), at most ``bytes``
 on disk, at least ``speed`` times as fast. Of the models within all of them the smallest is chosen
 if ``drop`` is one of them, since then what may be lost is said. Else the most accurate is; but few
 samples cannot tell accuracies apart, and the best of many has been lucky: all within one standard
@@ -11,7 +12,6 @@ with the least loss is chosen, which says more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
 from typing import Any, Protocol
 
 from faltung.geometry.check import show
@@ -54,7 +54,7 @@ class Budget:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, Real):
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise FaltungTypeError(f"{name}={show(value)}: must be a number")
             if not (0 < value < inf or (name == "drop" and value == 0)):
                 words = "at least 0" if name == "drop" else "above 0"

@@ -30,6 +30,7 @@ from faltung.geometry.check import real, show
 from faltung.geometry.errors import FaltungError
 from faltung.nn import Layer
 from faltung.nn.edit import edit, paths
+from faltung.runtime.blas import blas_on_one_thread
 from faltung.train.model import Model
 
 # Milliseconds of a layer and of what may replace it, both for one sample.
@@ -85,20 +86,23 @@ def factorise(
     strength: the budget, the sum over all layers of the parts of energy that are lost, above 0.
     measure: milliseconds of two models; by default they take turns on this computer. measured:
     of an earlier call, which are not taken again. seen: whether energy is that of outputs for
-    samples of the training (``moments.py``), or of weights. ValueError: another strength.
+    samples of the training (``moments.py``), or of weights. ValueError: another strength, weights
+    or samples that are not finite.
     """
     budget = real("strength", strength)
     if not 0 < budget < float("inf"):
         raise FaltungError(f"strength={show(strength)}: must be above 0 and finite")
-    places, why = sites(model)
-    whitening = roots(model, places, task.train, task.seed) if seen else {}
-    ways = {
-        site.name: _ways(site, model, whitening.get(site.name), task.by, budget) for site in places
-    }
-    times = dict(measured or {})
-    judge = _Judge(model, measure or _by_turns, times)
-    chosen = _spent(ways, budget, task.by, judge)
-    made = _applied(model, chosen, whitening) if chosen else model
+    with blas_on_one_thread():
+        places, why = sites(model)
+        whitening = roots(model, places, task.train, task.seed) if seen else {}
+        ways = {
+            site.name: _ways(site, model, whitening.get(site.name), task.by, budget)
+            for site in places
+        }
+        times = dict(measured or {})
+        judge = _Judge(model, measure or _by_turns, times)
+        chosen = _spent(ways, budget, task.by, judge)
+        made = _applied(model, chosen, whitening) if chosen else model
     for site in places:
         if site.name not in chosen:
             why[site.name] = judge.why.get(site.name, "nothing smaller is within the budget")
@@ -122,6 +126,8 @@ def apply(model: Model, task: Task, strength: float) -> Outcome:
 def _ways(site: Site, model: Model, root: Array | None, by: Saving, budget: float) -> list[Way]:
     """Those that are smaller and lose no more than the budget."""
     weight = site.weight(model)
+    if not np.isfinite(weight).all():
+        raise FaltungError(f"model: the weight of {site.name!r} is not finite: must be numbers")
     if root is not None:
         weight = _times(weight, root)
     whole = site.cost((site.whole(),))
@@ -150,7 +156,7 @@ def _reached(hull: Sequence[Way], by: Saving, lost: float) -> float:
 def _times(w: Array, root: Array) -> Array:
     """A weight (G, O, I, *kernel) whose inputs are multiplied with a matrix (G, I, I)."""
     made = np.matmul(w.reshape(*w.shape[:3], -1).transpose(0, 1, 3, 2), root[:, None])
-    return made.transpose(0, 1, 3, 2).reshape(w.shape)
+    return np.asarray(made.transpose(0, 1, 3, 2).reshape(w.shape))
 
 
 def _hull(ways: Sequence[Way], by: Saving, whole: float) -> list[Way]:
@@ -266,7 +272,11 @@ def _pair(model: Model, way: Way) -> tuple[Model, Model]:
 
 
 def _by_turns(before: Model, after: Model) -> Times:
-    x = np.random.default_rng(0).standard_normal((1, *before.input_shape)).astype(before.dtype)
+    x = (
+        np.random.default_rng(0)
+        .standard_normal((1, *before.input_shape))
+        .astype(before.graph.dtype)
+    )
     one, two = in_turns((before, after), x)
     return one, two
 
@@ -284,7 +294,7 @@ def _applied(model: Model, chosen: Mapping[str, Way], roots: Mapping[str, Array]
         factors = _factors(way, roots.get(name))
         for layer, factor in zip(edits[name], factors, strict=True):
             path = next(p for p in _places(name, str(layer.name)) if p in names)
-            made[f"{path}.weight"] = way.site.stored(layer, factor).astype(model.dtype)
+            made[f"{path}.weight"] = way.site.stored(layer, factor)
         if way.site.biased:
             made[f"{path}.bias"] = values[f"{name}.bias"]
     return remade(model, edited.net, made)

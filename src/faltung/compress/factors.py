@@ -96,10 +96,10 @@ def forms(w: Array, first: bool) -> list[Form]:
             splits.append(Split(w, before))
     made: list[Form] = [*splits]
     if wide and min(w.shape[1:3]) > 1:
-        ends = (free, ()) if first else ((), free)
-        made.append(Tucker(w, *ends))
+        before, after = (free, ()) if first else ((), free)
+        made.append(Tucker(w, before, after))
         for separate in (False, True) if len(wide) > 1 else (False,):
-            made.append(CP(w, *ends, separate, splits))
+            made.append(CP(w, before, after, separate, splits))
     return made
 
 
@@ -146,7 +146,7 @@ class Split:
         """The rank that loses nothing."""
         _, outs, ins = self.w.shape[:3]
         rows, columns = prod(_taps(self.w, self.after)), prod(_taps(self.w, self.before))
-        return min(outs * rows, ins * columns)
+        return int(min(outs * rows, ins * columns))
 
     def ranks(self) -> Iterator[Ranks]:
         return ((rank,) for rank in grid(min(self.most, len(self._found[1][0]))))
@@ -366,7 +366,7 @@ class CP:
     def _between(self, split: Split) -> int:
         """The largest rank of the taps of one term, as a split arranges them."""
         sides = (prod(_taps(self.w, axes)) for axes in (split.before, split.after))
-        return 1 if self.separate else min(sides)
+        return 1 if self.separate else int(min(sides))
 
     def factors(self, ranks: Ranks) -> tuple[Array, ...]:
         groups, outs, ins = self.w.shape[:3]

@@ -75,7 +75,8 @@ def fold(model: Model) -> Outcome:
     >>> fold(Model(net, (1, 8, 8))).model.net
     Sequential(Conv(4, 3), ReLU())
     """
-    count, made, left = 0, model, ()
+    count, made = 0, model
+    left: tuple[Left, ...] = ()
     while True:  # what was folded may have something else beside it that can be folded
         folds, left = _found(made)
         if not folds:
@@ -106,7 +107,7 @@ def _found(model: Model) -> tuple[list[_Fold], tuple[Left, ...]]:
     seen: set[str] = set()
     # Auxiliary classifiers are in the second graph only; what both have is the first one's to say.
     for graph in (model.graph, model.training_graph):
-        walk = _Walk(graph, known)
+        walk = _Walk(graph, known, model.training_graph)
         for node in graph.nodes:
             if not _affine(node) or node.layer in seen:
                 continue
@@ -143,9 +144,17 @@ def _pads(node: Node) -> bool:
 
 
 class _Walk:
-    """A graph, and who makes and reads its values. ``known``: the layers that can be replaced."""
+    """A graph, and who makes and reads its values. ``known``: the layers that can be replaced.
+    ``training``: where auxiliary classifiers read what at inference only one layer reads.
+    """
 
-    def __init__(self, graph: Graph, known: Mapping[str, Layer]) -> None:
+    def __init__(self, graph: Graph, known: Mapping[str, Layer], training: Graph) -> None:
+        readers = consumers(training.nodes)
+        counts = (
+            ((node.layer, type(node.op)), len(readers.get(node.output.name, ())))
+            for node in training.nodes
+        )
+        self.in_training = dict(counts)
         self.makers = {value.name: node for node in graph.nodes for value in node.outputs}
         self.readers = consumers(graph.nodes)
         ends = (*graph.outputs, *(each.output for each in graph.auxiliaries))
@@ -172,7 +181,8 @@ class _Walk:
         node = self.makers.get(value.name)
         if node is None:
             raise _No("it reads the input")
-        if len(self.readers.get(value.name, ())) != 1 or value.name in self.ends:
+        several = self.in_training.get((node.layer, type(node.op)), 1) > 1
+        if several or len(self.readers.get(value.name, ())) != 1 or value.name in self.ends:
             raise _No(f"others read {node.layer!r} before it too")
         if isinstance(node.op, Concat):
             for part in node.inputs:
@@ -186,8 +196,9 @@ class _Walk:
         """The nodes that read a value, if all can take what it is into their weights."""
         value = node.output
         readers = self.readers.get(value.name, ())
-        if value.name in self.ends or not readers:
-            raise _No("it is an output")
+        more = self.in_training.get((node.layer, type(node.op)), 0) > len(readers)
+        if more or value.name in self.ends or not readers:
+            raise _No("others read it in training" if more else "it is an output")
         for reader in readers:
             self._check(reader)
             if isinstance(reader.op, ConvolveInput):
@@ -226,8 +237,8 @@ def _applied(model: Model, folds: list[_Fold]) -> Model:
             take = _before if each.before else _after
             parameter = model.training_graph.parameter(weight)
             made = take(node, values[weight].reshape(parameter.inner), values.get(bias), part)
-            values[weight] = made[0].reshape(parameter.shape).astype(model.dtype)
-            values[bias] = made[1].astype(model.dtype)
+            values[weight] = made[0].reshape(parameter.shape)
+            values[bias] = made[1]
     edited = edit(model.net, edits)
     return remade(model, edited.net, edited.parameters(values))
 

@@ -29,6 +29,10 @@ from faltung.train.model import Model
 Array = npt.NDArray[np.float64]
 # Samples that gradients are taken of, and how many at once: their squares are averaged.
 SAMPLES, BATCH = 512, 32
+# Of the labels, for importances: where a trained network is sure, the gradient of the plain loss
+# vanishes, and what is left comes from a few samples. ResNet-18, a quarter as wide, on digits,
+# without 40% of its multiply-adds and before fine-tuning: 31% right, and with smoothed labels 86%.
+SMOOTHING = 0.3
 
 
 def by_gradients(
@@ -39,13 +43,14 @@ def by_gradients(
     *,
     samples: int = SAMPLES,
     batch: int = BATCH,
+    smoothing: float = SMOOTHING,
     seed: int = 0,
 ) -> dict[int, float]:
     """The mean square of what the loss changes to the first order, for the label of each group.
 
     Batch normalisation uses its running statistics, as it will. samples: so many of the source, in
-    an order that follows from the seed; batch: at once. FloatingPointError: a gradient is not
-    finite.
+    an order that follows from the seed; batch: at once; smoothing: of labels. FloatingPointError: a
+    gradient is not finite.
 
     References
     ----------
@@ -60,7 +65,13 @@ def by_gradients(
     rule = SGD(0.0)
     slots = Slots(state, rule, normalisers(graph))
     step = TrainingStep(
-        training, state, slots, batch, precision=model.precision, keep_gradients=True
+        training,
+        state,
+        slots,
+        batch,
+        smoothing=smoothing if training.target.kind == "int" else 0.0,
+        precision=model.precision,
+        keep_gradients=True,
     )
     weights = {name: np.asarray(value, np.float64) for name, value in model.parameters.items()}
     labels = {key: found.axes[key] for key in sorted(found.reads)}

@@ -45,7 +45,8 @@ class Step:
 @dataclass(frozen=True)
 class Score:
     """A quality on some samples with its interval, and how many points were lost since the first
-    step, with its interval; ``loss``: the mean.
+    step, with its interval; ``by_loss``: how many at least, as the loss tells it; ``loss``: the
+    mean.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Score:
     lost: float
     lost_low: float
     lost_high: float
+    by_loss: float
     loss: float
     samples: int
 
@@ -80,8 +82,10 @@ class Entry:
 
     @property
     def lost(self) -> float:
-        """Points lost on the samples that choose."""
-        return self.choose.lost
+        """Points lost on the samples that choose, as accuracy or as loss tells it, whatever is
+        more.
+        """
+        return max(self.choose.lost, self.choose.by_loss)
 
     @property
     def loss(self) -> float:

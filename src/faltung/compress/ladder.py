@@ -37,7 +37,7 @@ from faltung.train.settings import Settings
 
 CHANNELS = (8, 16, 16)
 POSITIONS = 256  # that the first mapping has at most, about
-END = 4  # positions along an axis that the last one has at most, about
+ENDS = (4, 4, 2)  # positions along an axis that the last one has, about, by rank
 MOST_WEIGHTS = 30_000_000  # of a network that is trained
 STEPS, EPOCHS, SMOOTHING = 1500, 40, 0.05
 PRUNED, TUNED = 0.4, 0.5  # what pruning takes, and the part of the epochs that follows it
@@ -107,15 +107,18 @@ def sizes(shape: Sequence[int]) -> tuple[Sizes, ...]:
     """The three mappings for samples of a shape (channels, *space)."""
     channels, space = shape[0], list(shape[1:])
     rank = len(space)
+    end = ENDS[min(rank, len(ENDS)) - 1]
     first = max(1, ceil((prod(space) / POSITIONS) ** (1 / rank)))
     made = []
     for number, outputs in enumerate(CHANNELS):
         left = len(CHANNELS) - number
         strides = [
-            first if number == 0 else max(1, ceil((size / END) ** (1 / left))) for size in space
+            first if number == 0 else max(1, ceil((size / end) ** (1 / left))) for size in space
         ]
         strides = [min(s, size) for s, size in zip(strides, space, strict=True)]
         kernel = [max(5 if rank == 1 else 3, 2 * s - 1) for s in strides]
+        # No kernel sees more than there is; odd ones have a middle.
+        kernel = [min(k, size - 1 + size % 2) for k, size in zip(kernel, space, strict=True)]
         ends = [-(-size // s) for size, s in zip(space, strides, strict=True)]
         made.append(
             Sizes(channels, prod(space), outputs, prod(ends), tuple(kernel), tuple(strides))

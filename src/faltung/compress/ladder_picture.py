@@ -30,7 +30,7 @@ svg{--card:#fff;--ink:#17202a;--soft:#5a6673;--rule:#e3e6ea;--one:#2563eb;--two:
 .f{font-family:ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace;fill:var(--ink)}
 .r{stroke:var(--rule)}.p{stroke:var(--soft);stroke-dasharray:3 3}
 .b0{fill:var(--one)}.b1{fill:var(--two)}.b2{fill:var(--three)}\
-.o{paint-order:stroke;stroke:var(--card);stroke-width:4px}.d{fill:var(--four)}.i{stroke:var(--four);stroke-width:2}.m{fill:var(--ink)}"""
+.d{fill:var(--four)}.i{stroke:var(--four);stroke-width:2}.m{fill:var(--ink)}"""
 
 
 def picture(ladder: Ladder, title: str) -> str:
@@ -109,7 +109,11 @@ def _row(rung: Rung, y: float, scales: tuple[Scale, Scale, Scale, Scale]) -> Ite
             f'<path class="m" d="M{x - 5:.1f} {y + 56}L{x:.1f} {y + 51}L{x + 5:.1f} {y + 56}'
             f'L{x:.1f} {y + 61}Z"/>'
         )
-        yield _text(x + 9, y + 60, f"{short(rung.one_by_one)} one by one", "o")
+        words = f"{short(rung.one_by_one)} one by one"
+        # Behind the words the line of the plain code would be hard to tell from them.
+        place = f'x="{x + 8:.1f}" y="{y + 49}" width="{6.6 * len(words):.0f}" height="14"'
+        yield f'<rect class="card" {place}/>'
+        yield _text(x + 9, y + 60, words)
     if rung.accuracy is not None and rung.low is not None and rung.high is not None:
         low, at, high = (scales[3](v) for v in (rung.low, rung.accuracy, rung.high))
         yield f'<path class="i" d="M{low:.1f} {y + 40}H{high:.1f}"/>'

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from faltung.compress.sites import Site
 from faltung.data.seeds import ORDER, permutation
 from faltung.data.source import Source, in_units
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Value
 from faltung.nn import Linear
 from faltung.program.inference import Inference
@@ -33,7 +34,8 @@ RIDGE = 1e-3  # of the mean square, added to each: what was never seen may be
 def roots(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dict[str, Array]:
     """For each layer, by its name, a matrix L (groups, ins, ins) with L L = C, symmetric.
 
-    Layers of too many inputs are left out, and those that exist in training only.
+    Layers of too many inputs are left out, and those that exist in training only. ValueError: what
+    a layer reads is not finite.
     """
     values = {n.layer: n.inputs[0] for n in model.graph.nodes if n.inputs}
     wanted = [site for site in sites if site.name in values and site.ins <= LARGEST]
@@ -44,6 +46,11 @@ def roots(model: Model, sites: Sequence[Site], source: Source, seed: int) -> dic
     for arrays in _seen(model, list(different.values()), source, seed):
         for site in wanted:
             rows = _rows(site, arrays[values[site.name].name])
+            if not np.isfinite(rows).all():
+                raise FaltungError(
+                    f"train: {site.name!r} reads numbers that are not finite from some samples: "
+                    "must be finite"
+                )
             sums[site.name] += np.einsum("gni,gnj->gij", rows, rows, optimize=True)
     return {name: _root(total) for name, total in sums.items()}
 

@@ -8,7 +8,7 @@ from faltung.compress.end import End
 from faltung.compress.journal import Entry, label
 from faltung.compress.measure import THREADS
 from faltung.compress.picture import Dot, scatter
-from faltung.compress.table import measure, points, rows, share
+from faltung.compress.table import duration, measure, points, rows, share
 from faltung.jit.target import current
 from faltung.train.report import rendered
 from faltung.train.report_sections import text
@@ -16,6 +16,12 @@ from faltung.train.report_sections import text
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 SHOWN_LEFT = 40  # layers that were left as they are
 _OTHER = "as trained"
+_EXPLAINED = (
+    "{name} and points lost are those on the samples that chose nothing, with their 95% intervals "
+    "(thin lines). Limits apply to the points lost on the samples that choose, as accuracy or as "
+    "loss tells them, whatever is more. Small dots are beyond the limits. Times are for one "
+    "sample, the least of several measurements, on {machine}."
+)
 
 
 def page(
@@ -32,11 +38,7 @@ def page(
         figures=[] if chosen is None else list(_figures(entries, chosen, name)),
         ringed="" if chosen is None else "a ring: the one that was chosen",
         charts=_charts(entries, budget, chosen, name),
-        explained=(
-            f"{name[:1].upper()}{name[1:]} is that on the samples that chose nothing; its 95% "
-            "interval is the thin line. Small dots are beyond the limits. Times are for one "
-            f"sample, the median of several measurements, on {current()}."
-        ),
+        explained=_EXPLAINED.format(name=f"{name[:1].upper()}{name[1:]}", machine=current()),
         budget=str(budget),
         threads=THREADS,
         measure=name,
@@ -58,7 +60,7 @@ def _figures(entries: Sequence[Entry], chosen: int, name: str) -> list[tuple[str
     for threads, (own, before) in sorted(found.ms.items()):
         plural = "s" * (threads != "1")
         said = f"{before / own:.2f} times as fast"
-        made.append((f"ms, {threads} thread{plural}", f"{own:.3g}", said))
+        made.append((f"time, {threads} thread{plural}", duration(own), said))
     said = f"{share(report.low)} to {share(report.high)}, {report.samples:,} samples"
     made.append((name, share(report.value), said))
     said = f"{points(report.lost_low)} to {points(report.lost_high)}"
@@ -82,8 +84,13 @@ def _charts(entries: Sequence[Entry], budget: Budget, chosen: int | None, title:
             kind = kinds.index(last[n])
             dots.append(Dot(x, r.value, r.low, r.high, kind, says, budget.within(entry)))
         shown = kinds if name == "bytes" else []
-        made.append(scatter(title, x_title, shown, dots, share, ring))
+        made.append(scatter(title, x_title, shown, dots, _percent, ring))
     return made
+
+
+def _percent(value: float) -> str:
+    """A tick of the axis."""
+    return f"{100 * value:g}%"
 
 
 def _done(entries: Sequence[Entry], number: int) -> list[tuple[str, str]]:

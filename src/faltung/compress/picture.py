@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from faltung.train.curves import HEIGHT, WIDTH, Number, Scale
+from faltung.train.curves import HEIGHT, WIDTH, Number, Scale, levels
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 30, 34
-_COLOURS = 5  # of the page's style
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 44, 34
+# Of the page's style: the first kind in grey, those after it in colours.
+_COLOURS = (4, 0, 1, 2, 3, 5)
 MARGIN = 1.12  # around the dots, as a factor
 
 
@@ -59,7 +60,7 @@ def scatter(
 
 def _drawn(dot: Dot, at: float, y: Scale) -> Iterator[str]:
     """Its interval as a thin line, and the dot; a small one if it is beyond the limits."""
-    colour = f"line{dot.kind % _COLOURS}"
+    colour = _colour(dot.kind)
     ends = f"M{at:.1f} {y(dot.low):.1f}V{y(dot.high):.1f}"
     yield f'<path class="{colour}" stroke-opacity="0.3" stroke-width="1" d="{ends}"/>'
     place = f'cx="{at:.1f}" cy="{y(dot.y):.1f}" r="{4 if dot.within else 2.2}"'
@@ -68,12 +69,7 @@ def _drawn(dot: Dot, at: float, y: Scale) -> Iterator[str]:
 
 def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
-    for tick in y.ticks(6):
-        at = f"{y(tick):.1f}"
-        yield f'<path class="grid" d="M{_LEFT} {at}H{right}"/>'
-        text = f'x="{_LEFT - 6}" y="{at}" dy="0.35em" text-anchor="end"'
-        yield f'<text class="axis" {text}>{escape(number(tick))}</text>'
-    yield f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
+    yield from levels(y, number, _LEFT, right)
     for tick in x.ticks(7):
         place = f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle"'
         yield f'<text class="axis" {place}>{escape(short(tick))}</text>'
@@ -81,15 +77,18 @@ def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
     yield f'<text class="axis" {place}>{escape(x_title)}, logarithmic</text>'
 
 
+def _colour(kind: int) -> str:
+    return f"line{_COLOURS[kind % len(_COLOURS)]}"
+
+
 def _legend(title: str, kinds: Sequence[str]) -> Iterator[str]:
-    """The title on the left, the kinds on the right."""
+    """The title, and below it the kinds."""
     yield f'<text class="title" x="{_LEFT}" y="13">{escape(title)}</text>'
-    at = float(WIDTH - _RIGHT)
-    for i, kind in reversed(list(enumerate(kinds))):
-        yield f'<text class="axis" x="{at:.1f}" y="13" text-anchor="end">{escape(kind)}</text>'
-        at -= 6.2 * len(kind) + 8
-        yield f'<circle class="line{i % _COLOURS}" cx="{at:.1f}" cy="9" r="4"/>'
-        at -= 12
+    at = 16.0
+    for i, kind in enumerate(kinds):
+        yield f'<circle class="{_colour(i)}" cx="{at:.1f}" cy="28" r="3.5"/>'
+        yield f'<text class="axis" x="{at + 7:.1f}" y="32">{escape(kind)}</text>'
+        at += 5.7 * len(kind) + 18
 
 
 def short(value: float) -> str:

@@ -30,6 +30,7 @@ from faltung.compress.importance import BATCH, SAMPLES, by_gradients, by_scales
 from faltung.compress.means import Left, Outcome, Task, remade
 from faltung.data.source import Source
 from faltung.geometry.check import one_of, real, show, whole
+from faltung.geometry.conv import FLOATS
 from faltung.geometry.errors import FaltungError
 from faltung.train.history import History
 from faltung.train.model import Model
@@ -170,6 +171,11 @@ def _pruned(
     multiple: int | None = None,
 ) -> tuple[Outcome, float]:
     """The pruned model, and how much has really gone."""
+    if model.dtype not in FLOATS:
+        raise FaltungError(
+            f"model.dtype={model.dtype!r}: gradients are of float32 or float64; prune first, then "
+            "store in 16 bits"
+        )
     one_of("by", by, get_args(By))
     one_of("importance", importance, get_args(Importance))
     found = dependencies(model.net, model.input_shape, tokens=model.tokens, dtype=model.dtype)

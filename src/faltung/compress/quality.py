@@ -12,7 +12,7 @@ a number from 0 to 1 with mean p is at most p (1 - p).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +32,17 @@ RESAMPLES = 400  # of the samples, for the interval of R^2
 @dataclass(frozen=True)
 class Quality:
     """``value``: accuracy or R^2; ``loss``: the mean. ``each``: for labels the share of right ones
-    of each sample, for numbers its squared errors, (n, outputs); ``spread``: of numbers the squared
-    deviations of the targets from their means, (n, outputs).
+    of each sample, for numbers its squared errors, (n, outputs); ``losses``: of each sample;
+    ``spread``: of numbers the squared deviations of the targets from their means, (n, outputs).
+    ``classes``: how many labels there are.
     """
 
     value: float
     loss: float
     each: Array
+    losses: Array
     spread: Array | None = None
+    classes: int = 2
 
     @property
     def samples(self) -> int:
@@ -67,6 +70,17 @@ class Quality:
                 ]
             )
         return points, 100 * low, 100 * high
+
+    def lost_by_loss(self, before: "Quality") -> float:
+        """How many points less this is by its loss, at least: that by which the mean loss has
+        grown, less one standard error, where a sample that is lost costs as much as a guess among
+        all classes. For numbers what ``lost`` says.
+        """
+        if self.spread is not None:
+            return self.lost(before)[0]
+        more = self.losses - before.losses
+        error = float(more.std()) / sqrt(len(more))
+        return 100 * (float(more.mean()) - error) / log(max(self.classes, 2))
 
 
 def wilson(share: float, trials: int, z: float = Z) -> tuple[float, float]:
@@ -114,7 +128,8 @@ def quality(model: Model, source: Source) -> Quality:
     """Of a model on samples. FloatingPointError: answers that are not finite."""
     loss = model.loss or "cross_entropy"
     found = evaluate(model, source, loss, keep=loss == "mse")
-    made = _of_numbers(found) if loss == "mse" else _of_labels(found)
+    count = model.graph.output.channels
+    made = _of_numbers(found) if loss == "mse" else _of_labels(found, count)
     if not (isfinite(made.value) and isfinite(made.loss)):
         raise FaltungArithmeticError(
             "model: its answers are not finite, so there is nothing to compare smaller ones with"
@@ -122,17 +137,15 @@ def quality(model: Model, source: Source) -> Quality:
     return made
 
 
-def _of_labels(found: Evaluation) -> Quality:
+def _of_labels(found: Evaluation, classes: int) -> Quality:
     assert found.right is not None
     metrics = found.metrics()
     rows = len(found.right)
     counted = (found.targets >= 0).reshape(rows, -1)
     right = (found.right.reshape(rows, -1) & counted).sum(1, dtype=np.float64)
-    return Quality(
-        metrics["accuracy"],
-        metrics["loss"],
-        right / np.maximum(counted.sum(1, dtype=np.float64), 1),
-    )
+    each = right / np.maximum(counted.sum(1, dtype=np.float64), 1)
+    losses = np.asarray(found.losses, np.float64)
+    return Quality(metrics["accuracy"], metrics["loss"], each, losses, classes=classes)
 
 
 def _of_numbers(found: Evaluation) -> Quality:
@@ -142,4 +155,5 @@ def _of_numbers(found: Evaluation) -> Quality:
         array.reshape(rows, -1).astype(np.float64) for array in (found.targets, found.outputs)
     )
     errors, spread = (wanted - made) ** 2, (wanted - wanted.mean(0)) ** 2
-    return Quality(_explained(errors, spread), float(errors.mean()), errors, spread)
+    value = _explained(errors, spread)
+    return Quality(value, float(errors.mean()), errors, errors.mean(1), spread)

@@ -19,8 +19,9 @@ Asked = Generator[Step, tuple[int, Entry], tuple[int, Entry]]
 ROUNDS, PART = 10, 0.3
 LOST = 2  # rounds in a row that may lose too much before the way down ends
 SLACK = 2.0  # points beyond the budget that a round may lose; tuned numbers win some back
-# Beyond these parts of the limits the way down ends: numbers in 4 bits take an eighth of the bytes.
-SMALLEST, FASTEST = 1.5, 1.5
+# Where it is not said what may be lost, the way down ends at so many times the bytes of the limit,
+# since numbers in 8 bits take a quarter (of two networks, then), and at so many times the speed.
+SMALLEST, FASTEST = 2.8, 1.2
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Recipe:
         budget = self.budget
         if budget.drop is not None:
             return False  # the smallest is looked for
-        small = budget.bytes is None or entry.bytes < SMALLEST * budget.bytes
+        times = SMALLEST if any(leaf.means in self.means for leaf in LEAVES) else 1.0
+        small = budget.bytes is None or entry.bytes < times * budget.bytes
         return small and (budget.speed is None or entry.speed > FASTEST * budget.speed)
 
     def _factorised(self, trunk: list[tuple[int, Entry]]) -> Steps:

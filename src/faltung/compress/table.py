@@ -13,7 +13,7 @@ from faltung.train.terminal import clean
 # Of the CSV, in this order; times of further numbers of threads follow.
 COLUMNS = (
     *("number", "step", "parent", "bytes", "parameters", "macs"),
-    *("choose", "choose_low", "choose_high", "choose_lost"),
+    *("choose", "choose_low", "choose_high", "choose_lost", "choose_lost_by_loss"),
     *("report", "report_low", "report_high", "report_lost", "report_lost_low", "report_lost_high"),
     *("within", "chosen", "said", "left"),
 )
@@ -31,6 +31,7 @@ class Row:
     value: str
     interval: str
     lost: str
+    reported: str
     within: bool
     chosen: bool
 
@@ -46,7 +47,9 @@ def rows(entries: Sequence[Entry], budget: Budget, chosen: int | None) -> list[R
             tuple(milliseconds(entry, threads) for threads in THREADS),
             share(entry.report.value),
             f"{share(entry.report.low)} to {share(entry.report.high)}",
-            points(entry.choose.lost),
+            points(entry.lost),
+            f"{points(entry.report.lost)} ({points(entry.report.lost_low)} to "
+            f"{points(entry.report.lost_high)})",
             budget.within(entry),
             number == chosen,
         )
@@ -63,7 +66,12 @@ def measure(loss: str) -> str:
 def milliseconds(entry: Entry, threads: int) -> str:
     """How long the model takes for one sample; "-" where it was not measured."""
     found = entry.ms.get(str(threads))
-    return "-" if found is None else f"{found[0]:.3g}"
+    return "-" if found is None else duration(found[0])
+
+
+def duration(ms: float) -> str:
+    """1.23 ms; below a tenth of one 12.3 µs."""
+    return f"{ms:.3g} ms" if ms >= 0.1 else f"{1000 * ms:.3g} µs"
 
 
 def share(value: float) -> str:
@@ -82,10 +90,10 @@ def step_line(entries: Sequence[Entry], number: int) -> str:
     if not entry.changed:
         step = entry.step
         return clean(f"{number:>3}  {what}, {step.means}: {entry.said}")
-    times = ", ".join(milliseconds(entry, n) for n in THREADS if str(n) in entry.ms)
+    times = ", ".join(milliseconds(entry, n).rjust(7) for n in THREADS if str(n) in entry.ms)
     return clean(
-        f"{number:>3}  {entry.bytes:>11,} bytes  {entry.macs:>13,} MACs  {times} ms  "
-        f"lost {points(entry.choose.lost):>6}  {what}"
+        f"{number:>3}  {entry.bytes:>11,} bytes  {entry.macs:>13,} MACs  {times}  "
+        f"lost {points(entry.lost):>6}  {what}"
     )
 
 
@@ -113,6 +121,7 @@ def as_csv(entries: Sequence[Entry], budget: Budget, chosen: int | None) -> str:
         for name, score in (("choose", entry.choose), ("report", entry.report)):
             found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
             found[f"{name}_lost"] = score.lost
+        found["choose_lost_by_loss"] = entry.choose.by_loss
         found |= {
             "report_lost_low": entry.report.lost_low,
             "report_lost_high": entry.report.lost_high,

@@ -18,7 +18,12 @@ from faltung.compress.parts import Origin
 from faltung.compress.quality import Quality, quality
 from faltung.compress.recipe import Recipe
 from faltung.compress.tune import School, again, begin, remove
-from faltung.geometry.errors import FaltungArithmeticError, FaltungError
+from faltung.geometry.errors import (
+    FaltungArithmeticError,
+    FaltungError,
+    FaltungImportError,
+    FaltungMemoryError,
+)
 from faltung.train.metrics import EpochMetrics
 from faltung.train.model import Model
 from faltung.train.run_folder import RunFolder
@@ -138,7 +143,13 @@ class Walk:
         settings = self.origin.settings
         train, by = self.origin.parts.train, step.by
         task = Task(train, settings.loss, settings.seed, by, settings)  # type: ignore[arg-type]
-        return self.means[step.means].apply()(self.model(step.parent), task, step.strength)
+        model = self.model(step.parent)
+        try:
+            return self.means[step.means].apply()(model, task, step.strength)
+        except (FaltungMemoryError, FaltungImportError):
+            raise
+        except FaltungError as error:  # the others may still take this network
+            return Outcome(model, said=f"cannot take this network: {error}", changed=False)
 
     # What is kept of it ---------------------------------------------------------------------------
 
@@ -209,4 +220,5 @@ def _words(step: Step, said: str) -> str:
 def _score(own: Quality, first: Quality) -> Score:
     low, high = own.interval()
     lost, least, most = own.lost(first)
-    return Score(own.value, low, high, lost, least, most, own.loss, own.samples)
+    by_loss = own.lost_by_loss(first)
+    return Score(own.value, low, high, lost, least, most, by_loss, own.loss, own.samples)

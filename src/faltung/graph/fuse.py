@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
-from faltung.geometry.levels import level_of
 from faltung.graph.broadcast import joint
 from faltung.graph.contracted import takes_epilogue
+from faltung.graph.fuse_levels import stored_levels
 from faltung.graph.ops import (
     SAMPLES,
     Contract,
@@ -56,7 +56,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
-    stays = _stored_levels(made)
+    stays = stored_levels(made)
     made = _inlined(
         made,
         kept,
@@ -119,42 +119,6 @@ def _inlined(
             others = [reader for reader in readers[name] if reader != number]
             readers[name] = sorted({*others, *numbers})
     return tuple(made.values())
-
-
-def _stored_levels(nodes: Sequence[Node]) -> set[str]:
-    """Levels (``geometry/levels.py``) that are stored by the convolutions which make them: of
-    several that a formula reads, all but those of the last convolution, which takes it along. Else
-    the others would store numbers of float32.
-    """
-    makers = {node.output.name: number for number, node in enumerate(nodes)}
-
-    def source(name: str) -> int:
-        """The convolution that a value follows from by formulas of one operand; -1: none."""
-        while name in makers:
-            node = nodes[makers[name]]
-            if isinstance(node.op, ConvolveInteger):
-                return makers[name]
-            if not _plain(node) or len(node.inputs) != 1:
-                return -1
-            name = node.inputs[0].name
-        return -1
-
-    found: set[str] = set()
-    for node in nodes:
-        if not _plain(node) or len(node.inputs) < 2:
-            continue
-        levels = {}
-        for value in node.inputs:
-            while value.name in makers and _plain(maker := nodes[makers[value.name]]):
-                if level_of(maker.op.outputs[0]) is not None:  # type: ignore[union-attr]
-                    levels[value.name] = source(value.name)
-                    break
-                if len(maker.inputs) != 1:
-                    break
-                (value,) = maker.inputs
-        made = {name for name, place in levels.items() if place >= 0}
-        found |= made - {max(made, key=lambda name: levels[name], default="")}
-    return found
 
 
 def _plain(node: Node) -> bool:

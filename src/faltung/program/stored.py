@@ -1,10 +1,10 @@
-"""Programs that keep values and weights in 16 bits.
+"""Programs that keep values and weights in 16 bits, or levels in 8 (``integers.py``).
 
 A node is lowered to steps as for float32. Then every array that a step reads or writes and that is
-kept in 16 bits is read and written so by the kernel itself (``codegen/storage.py``), with the same
-sums and formulas in float32. Where a kernel cannot, because it adds to what it has written or keeps
-addresses where they cannot be followed, the array gets a float32 version that lives as long as the
-node: it is widened before, or rounded after. Either way a value is rounded once, when it is
+kept in fewer bits is read and written so by the kernel itself (``codegen/storage.py``), with the
+same sums and formulas in float32. Where a kernel cannot, because it adds to what it has written or
+keeps addresses where they cannot be followed, the array gets a float32 version that lives as long
+as the node: it is widened before, or rounded after. Either way a value is rounded once, when it is
 complete.
 
 What a node packs of its weights is kept in 16 bits too where packing only copies. Transformed

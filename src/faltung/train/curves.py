@@ -138,14 +138,19 @@ def chart(
     return "\n".join([*parts, *_legend(title, lines), "</svg>"])
 
 
-def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
-    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+def levels(y: Scale, number: Number, left: float, right: float) -> Iterator[str]:
+    """Lines across at round numbers, which stand on the left."""
     for tick in y.ticks(5):
         at = f"{y(tick):.1f}"
-        yield f'<path class="grid" d="M{_LEFT} {at}H{right}"/>'
-        text = f'x="{_LEFT - 6}" y="{at}" dy="0.35em" text-anchor="end"'
+        yield f'<path class="grid" d="M{left} {at}H{right}"/>'
+        text = f'x="{left - 6}" y="{at}" dy="0.35em" text-anchor="end"'
         yield f'<text class="axis" {text}>{escape(number(tick))}</text>'
-    yield f'<path class="base" d="M{_LEFT} {bottom}H{right}"/>'
+    yield f'<path class="base" d="M{left} {y.start}H{right}"/>'
+
+
+def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    yield from levels(y, number, _LEFT, right)
     for tick in x.ticks(7):
         if tick == int(tick):
             place = f'x="{x(tick):.1f}" y="{bottom + 15}" text-anchor="middle"'

@@ -19,6 +19,7 @@ from faltung.data.names import listing, printable
 from faltung.data.tables import Labels
 from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
+from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
@@ -70,6 +71,8 @@ def explain(
     where = _layer(values, layer)
     weights = np.zeros((1, *model.graph.output.shape), model.graph.dtype)
     weights[0, chosen] = 1
+    if model.dtype in NARROW:
+        model = model.astype("float32")  # gradients are float32
     _, maps, grad = probe(
         model.graph,
         model.state,

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from faltung.formats.files import make_folder, problem, read_checked, shown, sweep, write_whole
-from faltung.formats.tensors import Array, Tensors, load_tensors, save_tensors
+from faltung.formats.tensors import Array, Tensors, Words, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
@@ -208,7 +208,11 @@ class RunFolder:
         return Checkpoint(own, state, position)
 
     def save_best(
-        self, weights: Mapping[str, Array], position: Mapping[str, Any], *, coded: bool = False
+        self,
+        weights: Mapping[str, Array | Words],
+        position: Mapping[str, Any],
+        *,
+        coded: bool = False,
     ) -> None:
         """Write the weights only; ``position``: their step, and perhaps how good they are.
         ``coded``: in as few bytes as may be.
@@ -221,7 +225,12 @@ class RunFolder:
         return None if loaded is None else Checkpoint(loaded[0], {}, loaded[1])
 
     def _save(
-        self, name: str, tensors: Mapping[str, Array], position: str, *, coded: bool = False
+        self,
+        name: str,
+        tensors: Mapping[str, Array | Words],
+        position: str,
+        *,
+        coded: bool = False,
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}

@@ -64,7 +64,7 @@ class Teacher:
         self._given = temperature is not None
         usual = defaults.TEMPERATURE if temperature is None else temperature
         self.temperature = _number("temperature", usual, 0, float("inf"))
-        self.about = {
+        self.about: dict[str, Any] = {
             "path": path,
             "digest": digest(model),
             "distil": self.distil,
@@ -107,12 +107,12 @@ class Teacher:
     def lesson(self, x: Array, target: Array, student: Network, loss: str) -> Lesson:
         """What a batch is learned from. x: as the student sees it, in float32, or tokens."""
         seen = self._seen(x, student)
-        answers = self._program(len(seen), loss)(seen).astype(student.dtype, copy=False)
+        answers = self._program(len(seen), loss)(seen).astype(student.graph.dtype, copy=False)
         if loss == "cross_entropy":
             return Lesson(target, answers)
         wanted = target.reshape(answers.shape).astype(np.float64)
         away = wanted - answers
-        mixed = (wanted - self.distil * away).astype(student.dtype)
+        mixed = (wanted - self.distil * away).astype(student.graph.dtype)
         # (1 - a) (z - y)^2 + a (z - t)^2 is (z - (1 - a) y - a t)^2 and this, which is constant.
         more = self.distil * (1 - self.distil) * float(np.square(away).mean())
         return Lesson(mixed, None, more)
@@ -125,7 +125,7 @@ class Teacher:
         if own != other:
             x = x if other is None else other.undo(x)
             x = x if own is None else own(x)
-        return x.astype(self.model.dtype, copy=False)
+        return x.astype(self.model.graph.dtype, copy=False)
 
     def _program(self, batch: int, loss: str) -> Inference:
         """The compiled network for a batch of this size; of a classifier with softmax."""
