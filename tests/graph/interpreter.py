@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from graph.product_meaning import attended_to, contracted, from_memory, in_memory
 from graph.recurrent_meaning import recurrent, recurrent_alone, recurrent_grad
-from graph.single import single
+from graph.single import dequantised, single
 from numpy.typing import ArrayLike, NDArray
 
 from faltung import reference
@@ -98,16 +98,12 @@ def _convolve_integer(node: Node, arrays: list[Array], batch: int) -> list[Array
     total = reference.conv(x - op.x.zero, w, bias, replace(spec, dtype="float64"))
     first = 3 if op.bias else 2
     grids = op.grids or (None,) * len(arrays[first:])
-    read = [*arrays[:first], *map(_numbers, arrays[first:], grids)]
+    read = [*arrays[:first], *map(dequantised, arrays[first:], grids)]
     made = _stored(node, read, total.astype(np.float32), single).astype(np.float32)
     if op.result is None:
         return [made]
     level = np.rint(made / np.float32(op.result.scale)) + np.float32(op.result.zero)
     return [np.clip(level, op.result.low, op.result.high)]
-
-
-def _numbers(array: Array, grid: Any) -> Array:
-    return array if grid is None else np.float32(array - grid.zero) * np.float32(grid.scale)
 
 
 def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:

@@ -24,6 +24,13 @@ def single(expr: Expr, operands: Sequence[Array]) -> Array:
     return made
 
 
+def dequantised(array: Array, grid: Any) -> Array:
+    """What levels on a grid stand for, in float32; numbers as they are."""
+    if grid is None:
+        return array
+    return np.float32(array.astype(np.float64) - grid.zero) * np.float32(grid.scale)
+
+
 def _value(expr: Expr, operands: Sequence[Array]) -> Array:
     if expr.op == "operand":
         return np.asarray(operands[int(expr.args[0])], np.float32)  # type: ignore[arg-type]

@@ -49,9 +49,7 @@ class ConvolveWeight:
 
 @dataclass(frozen=True, slots=True)
 class LocallyConnected:
-    """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (*output,
-    C_out).
-    """
+    """x, weight (*output, C_out, C_in, *kernel), [bias (*output, C_out)] -> y: unshared."""
 
     spec: ConvSpec
     bias: bool = False
@@ -159,10 +157,8 @@ class Elementwise:
     batched: bool = True
 
 
-# The formula that leaves its operand as it is.
-ITSELF = operand(0)
-# In ``Reduce.axes``: over the maps of a sample of the batch.
-SAMPLES = -1
+# The formula that leaves its operand as it is; in ``Reduce.axes``: over the maps of a sample.
+ITSELF, SAMPLES = operand(0), -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +194,8 @@ class Arg:
 
 @dataclass(frozen=True, slots=True)
 class Cumulative:
-    """A map -> at every entry the "sum" or "product" of those up to it along an axis.
-
-    exclusive: without the entry itself, so that the first is 0 or 1. reverse: from the end.
+    """A map -> at every entry the "sum" or "product" of those up to it along an axis. exclusive:
+    without the entry itself, so that the first is 0 or 1. reverse: from the end.
     """
 
     axis: int
@@ -306,7 +301,6 @@ class ToChannelsLast:
 @dataclass(frozen=True, slots=True)
 class Reshape:
     """A map -> the same numbers in the same order with another shape: (C, *space) -> (C', *space').
-
     The order is that of users: channels first.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from graph.single import single
+from graph.single import dequantised, single
 from methods.steps import run
 
 from faltung.geometry.conv import ConvSpec
@@ -54,12 +54,7 @@ def finished(
     """What is stored, each operation in float32."""
     made = total.astype(np.int32).astype(np.float32)
     if epilogue is not None:
-        read = [
-            each
-            if grid is None
-            else (each.astype(np.int32) - grid.zero).astype(np.float32) * np.float32(grid.scale)
-            for each, grid in zip(aux, grids, strict=True)
-        ]
+        read = list(map(dequantised, aux, grids))
         made = single(epilogue.expr, [made, *read])
     if result is None:
         return made
