@@ -28,7 +28,7 @@ def dequantised(array: Array, grid: Any) -> Array:
     """What levels on a grid stand for, in float32; numbers as they are."""
     if grid is None:
         return array
-    return np.float32(array.astype(np.float64) - grid.zero) * np.float32(grid.scale)
+    return np.asarray(array.astype(np.float64) - grid.zero, np.float32) * np.float32(grid.scale)
 
 
 def _value(expr: Expr, operands: Sequence[Array]) -> Array:

@@ -227,6 +227,6 @@ def test_what_cannot_be_edited() -> None:
     with pytest.raises(FaltungError, match="path='conv9'"):
         behind(NET, "conv9", nn.ReLU())
     with pytest.raises(FaltungTypeError, match="must be layers"):
-        edit(NET, {"conv1": (3,)})  # type: ignore[arg-type]
+        edit(NET, {"conv1": (3,)})  # type: ignore[dict-item]
     with pytest.raises(FaltungError, match="name='conv2': a layer beside it"):
         edit(NET, {"conv1": nn.Conv(3, 1, name="conv2")})
