@@ -4,6 +4,7 @@ import numpy as np
 from graph import interpreter
 from graph.networks import TABLE, anything, build, problem
 from laws.fences import beside, between_fences
+from program import test_integers as integers
 from program.programs import close, ran, step_of, threads, wanted
 
 from faltung.program.inference import Inference
@@ -24,3 +25,12 @@ def test_training_and_inference(name: str, dtype: str, side: str, machine: objec
         got = Inference(graph, state, len(x))(x)
     want = interpreter.run(graph, given, found.x)
     close({"output": got}, {"output": want}, tolerance)
+
+
+@between_fences(name=list(integers.NETS), every=4)
+def test_integers(name: str, side: str, machine: object) -> None:
+    """Values of one byte each; the arrays of the caller may not be written."""
+    x = beside(integers.inputs(name), side == "after", write=False)
+    with threads(2):
+        found = integers.program(name)(x)
+        np.testing.assert_array_equal(found, integers.program(name, integers=False)(x))
