@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from graph.single import dequantised, single
-from methods.steps import run
+from methods.steps import Allocate, anywhere, run
 
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.levels import Grid
@@ -77,11 +77,12 @@ def computed(
     threads: int = 2,
     pitch: int = 0,
     inplace: bool = False,
+    allocate: Allocate = anywhere,
     **given: Any,
 ) -> Array:
     """What the plan computes. Arrays come and go channels first, and are channels last in between;
     pitch: how many channels lie between those of two positions. inplace: the output is in the
-    array that the epilogue reads.
+    array that the epilogue reads. allocate: memory for all arrays.
     """
     channels = spec.channels_in + pitch
     x_strides = list(contiguous((spec.batch, channels, *spec.size), True))
@@ -118,12 +119,13 @@ def computed(
     if bias is not None:
         arrays["bias"] = bias.astype(np.float32)
     plan.work.steps[:1] = [waiting(step, True) for step in plan.work.steps[:1]]
-    run(
-        plan.work,
-        machine,
-        {name: a.reshape(-1).view(np.uint8) for name, a in arrays.items()},
-        threads,
-    )
+    memories = {name: allocate(a.nbytes) for name, a in arrays.items()}
+    for name, a in arrays.items():
+        memories[name][...] = a.reshape(-1).view(np.uint8)
+    if inplace:
+        memories["out"] = memories["aux0"]
+    run(plan.work, machine, memories, threads, allocate)
+    out = memories["out"].view(out.dtype).reshape(out.shape)
     if pitch:
         assert (out[..., spec.channels_out :] == 77).all(), "wrote between positions"
     return np.moveaxis(out[..., : spec.channels_out], -1, 1)

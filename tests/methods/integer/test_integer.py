@@ -1,12 +1,14 @@
 """Integer convolution against whole numbers: every geometry, to the last bit, on every machine."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from grid import MACHINES, grid
 from hypothesis import given
 from hypothesis import strategies as st
+from laws.fences import POSIX, SIDES, fenced
 from methods.integer.runs import computed, finished, floats, levels, weights, whole_sum
 
 from cases import CASES, Case, random_specs
@@ -34,7 +36,7 @@ def check(
     result: Grid | None,
     inner: str,
     aux: Grid | None = None,
-    **given: int,
+    **given: Any,
 ) -> None:
     """The result of random levels, with a scale and a residual."""
     rng = np.random.default_rng(len(str(spec)))
@@ -90,6 +92,38 @@ SPECIAL = [
 def test_methods_of_some_layers(text: str, machine: Machine, small: bool, x: Grid) -> None:
     here = replace(machine, l2=12 << 10, cores=3) if small else machine
     check(parse(text), here, x, SIGNED, "pmaddwd", UNSIGNED, threads=3, pitch=2)
+
+
+@POSIX
+@pytest.mark.memory
+@grid(
+    text=[*SPECIAL, "n1 c4>4 33 k33"],
+    machine=MACHINES,
+    inner=list(INNERS),
+    side=SIDES,
+    in_child=True,
+    every=24,
+)
+def test_nothing_is_touched_beside_the_arrays(
+    text: str, machine: Machine, inner: str, side: str
+) -> None:
+    def allocate(size: int) -> np.ndarray:
+        return fenced(size, side == "after")
+
+    spec = floats(parse(text))
+    check(spec, machine, UNSIGNED, SIGNED, inner, UNSIGNED, threads=2, allocate=allocate)
+
+
+@POSIX
+@pytest.mark.memory
+@grid(machine=MACHINES, inner=list(INNERS), in_child=True, every=1)
+def test_nor_by_one_output_alone(machine: Machine, inner: str) -> None:
+    """Whose weights are read once, so that they are packed in 8 bits where they can be."""
+
+    def allocate(size: int) -> np.ndarray:
+        return fenced(size, True)
+
+    check(floats(parse("n1 c4>4 33 k33")), machine, UNSIGNED, SIGNED, inner, allocate=allocate)
 
 
 @given(random_specs(max_macs=100_000), st.sampled_from(list(INNERS)), st.sampled_from([0, 5]))

@@ -79,7 +79,8 @@ def choose(p: Problem, machine: Machine, inner: Inner | None = None) -> Choice:
     most = max(p.channels * inner.bytes, min(MAX_PATCH_BYTES, int(machine.l2 * PATCH_SHARE)))
     alone = prod(p.outputs) == 1
     blocks = _blocks(p.c.channels_out, lanes, ALONE_VECTORS if alone else VECTORS, not alone)
-    bits = 8 if alone else 16 if inner is BYTES else 8 * inner.bytes
+    # Products of bytes keep large weights in 16 bits.
+    bits = 16 if inner is BYTES else 8 if alone else 8 * inner.bytes
     made = Choice(inner, (), 1, blocks, unroll, bits)
     if minimal_why_not(p, inner) is None:
         return _minimal(p, machine, Choice(inner, (), 1, blocks, 1, 16, minimal=True))
