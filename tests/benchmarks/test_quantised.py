@@ -13,9 +13,9 @@ from benchmarks.protocol import FILE, ONNX
 
 def test_both_forms_of_a_network_are_compared() -> None:
     rows = [
-        row("net", "n1", direction=FILE, faltung=4_000_000, onnxruntime=6_000_000),
-        row("net.int8", "n1", direction=FILE, faltung=2_000_000, onnxruntime=3_000_000),
-        row("alone", "n1", direction=FILE, faltung=1_000_000, onnxruntime=1_000_000),
+        row("net", "n1", direction=FILE, faltung=4_000, onnxruntime=6_000),
+        row("net.int8", "n1", direction=FILE, faltung=2_000, onnxruntime=3_000),
+        row("alone", "n1", direction=FILE, faltung=1_000, onnxruntime=1_000),
     ]
     versions = dict.fromkeys(quantised.PEERS, "1")
     run = replace(small_run(), subject=ONNX, rows=rows, versions=versions)

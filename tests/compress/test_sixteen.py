@@ -41,11 +41,12 @@ def test_half_the_bytes(strength: float, dtype: str, tmp_path: Path) -> None:
     sizes = {}
     for name, made in {"whole": given, "half": outcome.model}.items():
         about = {k: v for k, v in made.about().items() if v is not None}
-        kept, sizes[name] = keep(tmp_path / name, made, {**config, "model": about}, (), coded=False)
+        kept, sizes[name] = keep(tmp_path / name, made, {**config, "model": about}, ())
         assert kept.dtype == made.dtype
         x = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
         assert kept.predict(x).tobytes() == made.predict(x).tobytes()
-    assert sizes["whole"] - sizes["half"] > 1.9 * weights
+    # Files of steps are coded, in which the first bytes of floats take less than 8 bits.
+    assert sizes["whole"] - sizes["half"] > 1.5 * weights
 
 
 def test_weights_that_float16_lacks() -> None:

@@ -60,7 +60,9 @@ def wanted(step: TrainingStep, given: Problem) -> dict[str, Array]:
         if p.trained:
             found[p.name] = known[training.gradients[p.name].name].reshape(p.shape)
     found |= {p.name: known[value.name] for p, value in training.graph.updates}
-    return found
+    # What follows from weights is computed after an epoch, not in a step.
+    kept = (p.name for p in given.graph.parameters if p.follows is not None)
+    return found | {name: given.parameters[name] for name in kept}
 
 
 def close(got: dict[str, Array], want: dict[str, Array], tolerance: float) -> None:

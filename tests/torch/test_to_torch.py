@@ -236,11 +236,11 @@ def test_what_has_no_form_is_named() -> None:
 
 
 def test_every_operation_of_inference_has_a_row() -> None:
-    """What only gradients and losses have is not among them."""
+    """What only gradients, losses and programs have is not among them."""
     backward = {
         "ConvolveWeight", "LocallyConnectedInput", "LocallyConnectedWeight", "LocallyConnectedBias",
         "TopKGrad", "GroupMean", "PoolGrad", "ToChannelsLast", "GridSampleInput", "GridSampleGrid",
-        "EmbedGrad", "CrossEntropy", "Recurrence", "RecurrenceGrad",
+        "EmbedGrad", "CrossEntropy", "Recurrence", "RecurrenceGrad", "ConvolveInteger",
     }  # fmt: skip
     every = {kind.__name__ for kind in ops.Op.__args__}
     assert {kind.__name__ for kind in EMIT} == every - backward

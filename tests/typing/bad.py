@@ -54,7 +54,7 @@ faltung.plan_weight_grad(spec, method="fast")  # arg-type, reportArgumentType
 nn.Conv(16, 3, padding="sam")  # arg-type, reportArgumentType
 nn.Conv(16, 3, padding_mode="reflec")  # arg-type, reportArgumentType
 nn.GELU("tan")  # arg-type, reportArgumentType
-nn.build(nn.ReLU(), (3,), dtype="float16")  # arg-type, reportArgumentType
+nn.build(nn.ReLU(), (3,), dtype="float8")  # arg-type, reportArgumentType
 
 # Types.
 faltung.conv(x, w, stride="2")  # arg-type, reportArgumentType
@@ -82,6 +82,6 @@ model.fit(source, loss="cross entropy")  # arg-type, reportArgumentType
 model.fit(source, precision="exact")  # arg-type, reportArgumentType
 model.fit(source, validation="half")  # arg-type, reportArgumentType
 model.fit(source, epochs="3")  # arg-type, reportArgumentType
-Model(nn.Linear(2), (3,), dtype="float16")  # arg-type, reportArgumentType
+Model(nn.Linear(2), (3,), dtype="float8")  # arg-type, reportArgumentType
 Model(nn.Linear(2), (3,), precision="fas")  # arg-type, reportArgumentType
 Model(nn.Linear(2), (3,), clases=["cat", "dog"])  # call-arg, reportCallIssue
