@@ -89,6 +89,7 @@ def test_labels_and_tokens_of_64_bits_without_sign(value: int) -> None:
 # Conversions to whole numbers that cannot wrap, by file: how many, and why.
 ALLOWED = {
     "compress/calibrate.py": (2, "bins, below their count; zero points between two bounds"),
+    "compress/quantise.py": (1, "numbers of samples, below their count"),
     "compress/labels.py": (2, "labels of channels, which are ours"),
     "data/arrays.py": (1, "numbers of classes, which are ours"),
     "data/digits.py": (1, "our own file"),
@@ -100,6 +101,13 @@ ALLOWED = {
     "data/names.py": (1, "Python's integers, which NumPy checks"),
     "data/resize.py": (1, "points, clipped to the axis"),
     "data/seeds.py": (1, "a permutation"),
+    "formats/code_forms.py": (3, "levels within 255, and places in a palette of 256"),
+    "formats/coded.py": (1, "bytes, and the least of them"),
+    "formats/packed.py": (1, "levels that were compared with 8 bits"),
+    "formats/symbols.py": (
+        5,
+        "counts of tables, which are checked; symbols and words of the coder",
+    ),
     "formats/onnx_reduce.py": (1, "the number of an axis"),
     "formats/onnx_resample.py": (1, "entries of a table, which are ours"),
     "graph/foreign_entries.py": (1, "entries, after they were compared with the size"),
@@ -113,8 +121,9 @@ ALLOWED = {
     "onnx/control.py": (1, "the number of a turn"),
     "onnx/hostops.py": (3, "indices, checked before; places within an axis; Python's integers"),
     "onnx/importer.py": (2, "shapes, in Python's integers"),
-    "onnx/quantised.py": (2, "sums that wrap around in 32 bits, as ONNX defines them"),
+    "onnx/quantised.py": (4, "sums that wrap around in 32 bits, as ONNX defines them; levels"),
     "onnx/tensors.py": (3, "the bits of 16-bit floats"),
+    "runtime/halves.py": (1, "the bits of 16-bit floats"),
     "methods/rows/embedding.py": (1, "checked against the table before"),
     "torch/emit_moves.py": (1, "entries of a table, which are ours"),
     "train/array_images.py": (4, "colours, clipped to 0..255, and pixels within a picture"),

@@ -13,7 +13,7 @@ the whole network by what the loss would change (``importance.py``) for what the
 >>> model = Model(net, (1, 8, 8))
 >>> history = model.fit(x, y, epochs=3, show=False)
 >>> prune(model, x, y, part=0.5).model
-<Model (1, 6, 6) -> (2,), 5 parameters>
+<Model (1, 8, 8) -> (2,), 330 parameters>
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def quantise(
     >>> net = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
     >>> x = np.random.default_rng(0).uniform(size=(64, 1, 8, 8))
     >>> quantise(Model(net, (1, 8, 8)), x).model.net
-    Sequential(Quantise(0.00390625, name='conv1_quantise'), Conv(4, 3, bits=8, name='conv1'), \
-ReLU(), Quantise(0.00390625, name='relu1_quantise'), Flatten(), Linear(2, bits=8))
+    Sequential(Quantise(0.00390625, name='conv1_quantise'), Conv(4, 3, bits=8), ReLU(), \
+Quantise(0.0078125, name='relu1_quantise'), Flatten(), Linear(2, bits=8))
     """
     how = checked(method, percentile)
     if bits_of(bits) is None:
