@@ -97,7 +97,7 @@ def test_layers_that_stay_as_they_are(trained: Model) -> None:
     said = [str(each) for each in outcome.left]
     assert said == [
         "linear1: its weights lie on a grid of 8 bits",
-        f"linear2: it has 18 weights: a palette needs {SMALL}",
+        f"linear2: has too few weights, 18: a palette needs {SMALL}",
     ]
     assert not outcome.changed
 

@@ -84,7 +84,7 @@ def _with_palettes(model: Model) -> tuple[dict[str, Array], tuple[Left, ...]]:
         if f"{p.name}_scale" in numbers:
             left.append(Left(layer, "its weights lie on a grid of 8 bits"))
         elif p.size < SMALL:
-            left.append(Left(layer, f"it has {p.size} weights: a palette needs {SMALL}"))
+            left.append(Left(layer, f"has too few weights, {p.size}: a palette needs {SMALL}"))
         elif not np.isfinite(numbers[p.name]).all():
             raise FaltungArithmeticError(f"parameters: {p.name!r}: has numbers that are not finite")
         else:
