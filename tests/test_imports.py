@@ -22,8 +22,8 @@ SOURCE = Path(next(iter(_SPEC.submodule_search_locations)))
 
 # The order in which a question becomes an answer.
 STAGES = """
-    geometry reference machine codegen jit methods runtime plan ops
-    graph nn program nets formats data train onnx torch sklearn dask compress explore cli
+    geometry reference machine codegen jit methods runtime plan ops ndimage signal
+    graph nn program nets formats data train onnx torch sklearn dask xarray compress explore cli
 """.split()
 
 # Imports upwards that are meant: (file, imported module). Keep this list tiny, and say why.
