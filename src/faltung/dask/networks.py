@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.boxes import Boxes
 from faltung.data.units import Units, is_whole
 from faltung.graph.windows import Window
-from faltung.train.any_size import Tiled
-
-if TYPE_CHECKING:
-    from faltung.train.predicting import Predicting
+from faltung.train.any_size import Predicts, Tiled
 
 Array = npt.NDArray[Any]
 
 
 def predicted(
-    network: "Predicting",
+    network: Predicts,
     x: Any,
     *,
     softmax: bool,
@@ -30,7 +28,13 @@ def predicted(
     part of ``x`` that the network sees for its tile, and nothing else.
     """
     da = import_module("dask.array")
-    job = Tiled(network, network.boxes(x), softmax=softmax, tile=tile, out=out)
+    job = Tiled(
+        network,
+        Boxes.of(x, network.input_shape, network.layout),
+        softmax=softmax,
+        tile=tile,
+        out=out,
+    )
     made = _lazy(job)
     if out is None:
         return made
@@ -65,7 +69,7 @@ def _lazy(job: Tiled) -> Any:
 
 
 def _tile(
-    network: "Predicting",
+    network: Predicts,
     space: tuple[int, ...],
     softmax: bool,
     window: Window | None,

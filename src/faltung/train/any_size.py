@@ -3,23 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import lcm, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.data.boxes import Boxes
+from faltung.data.layout import Layout
 from faltung.data.prefetch import prefetch
+from faltung.data.units import Units
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.part import Span
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
 from faltung.nn import Layer, build
+from faltung.program.tiles import Tiles
 from faltung.runtime.memory import available, require
-
-if TYPE_CHECKING:
-    from faltung.train.predicting import Predicting
 
 Array = npt.NDArray[Any]
 
@@ -28,6 +28,28 @@ Array = npt.NDArray[Any]
 MOST_BYTES, MEMORY_PART = 4 << 30, 4
 # Multiples that sizes are rounded up to for a message, until a network can be built.
 ROUNDS = (2, 4, 8, 16, 32, 64, 128)
+
+
+class Predicts(Protocol):
+    """What is needed of a network (``train/predicting.py``)."""
+
+    graph: Graph
+    tokens: bool
+    units: Units | None
+    layout: Layout
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+
+    def sized(self, space: Sequence[int], softmax: bool) -> Tiles: ...
+
+    def divisor(self, seen: Units | None) -> float: ...
+
+    def part(
+        self, x: Array, space: tuple[int, ...], window: Window | None, softmax: bool
+    ) -> Array: ...
+
+    def part_in(self, x: Array, divisor: float) -> Array: ...
 
 
 def graph_for(net: Layer, known: Graph, space: Sequence[int]) -> Graph:
@@ -94,7 +116,7 @@ class Tiled:
 
     def __init__(
         self,
-        network: "Predicting",
+        network: Predicts,
         boxes: Boxes,
         *,
         softmax: bool,

@@ -6,14 +6,15 @@ same numbers. (P. Sermanet et al., *OverFeat*, ICLR 2014; J. Long, E. Shelhamer 
 *Fully convolutional networks for semantic segmentation*, CVPR 2015.)
 """
 
+from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Convolve, Pool, Reshape
-from faltung.graph.value import Node
+from faltung.graph.value import Graph, Node
 from faltung.nn import (
     AdaptiveAvgPool,
     Auxiliary,
@@ -26,11 +27,31 @@ from faltung.nn import (
 )
 from faltung.nn.edit import edit, paths
 
-if TYPE_CHECKING:
-    from faltung.train.network import Network
-
 Array = npt.NDArray[Any]
-N = TypeVar("N", bound="Network")
+
+
+class Dense(Protocol):
+    """What is needed of a model."""
+
+    net: Layer
+    graph: Graph
+    tokens: bool
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def parameters(self) -> dict[str, Array]: ...
+
+    def about(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_about(cls, about: Any) -> Self: ...
+
+    def set_parameters(self, values: Mapping[str, npt.ArrayLike]) -> None: ...
+
+
+N = TypeVar("N", bound=Dense)
 
 
 def dense(model: N) -> N:

@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -92,9 +92,28 @@ class Predicting:
                 self._fresh.discard(oldest)
             return found
 
+    @overload
     def predict(
         self,
         x: npt.ArrayLike | Source,
+        *,
+        softmax: bool | None = None,
+        tile: int | Sequence[int] | None = None,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        x: Any,
+        *,
+        softmax: bool | None = None,
+        tile: int | Sequence[int] | None = None,
+        out: Any = None,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        x: Any,
         *,
         softmax: bool | None = None,
         tile: int | Sequence[int] | None = None,
