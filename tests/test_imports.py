@@ -54,6 +54,7 @@ EXTRAS = {
     "sympy": ("torch",),  # comes with PyTorch
     "tifffile": ("data",),
     "tomli_w": ("train",),
+    "zarr": ("data",),
 }
 DEPENDENCIES = {"numpy", "llvmlite"}
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from faltung.codegen.ir import Module
-from faltung.codegen.narrow import memory
+from faltung.codegen.narrow import Narrow, memory
 from faltung.codegen.vectors import Vectors
+from faltung.codegen.whole import EXTEND, Whole
 from faltung.jit import llvm
 from faltung.jit.compile import kernel, object_code
 from faltung.machine.table import AVX512, NEON, Machine
@@ -129,3 +130,39 @@ def test_numbers_at_a_stride(stored: str, machine: Machine) -> None:
     np.testing.assert_array_equal(made[3 * lanes : 4 * lanes], given[1])
     untouched = np.delete(made, [*range(0, 3 * lanes, 3), *range(3 * lanes, 4 * lanes)])
     assert (untouched == 0x5A5A).all()
+
+
+@dataclass(frozen=True)
+class StoreFirst:
+    """The first lanes of one vector, as many as are known when the code is written."""
+
+    stored: str
+    count: int
+
+    @property
+    def symbol(self) -> str:
+        return f"store_first_{self.stored}_{self.count}"
+
+    def emit(self, machine: Machine) -> str:
+        module = Module()
+        f = module.function(
+            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
+        )
+        v = Vectors(f, machine, "float32")
+        kind = Whole if self.stored in EXTEND else Narrow
+        write = kind(f, machine, "float32", self.stored)
+        one = v.broadcast(f.pointer("%words", 0))
+        write.store_first(one, f.pointer("%words", 1), min(self.count, v.lanes))
+        return str(module)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16", "uint8", "int8"])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_what_lies_behind_stays(stored: str, count: int, machine: Machine) -> None:
+    """A masked store of one lane, of numbers that were truncated, was one of 32 bits."""
+    given = np.array([3.0], np.float32)
+    made = np.full(64, 0x5A, np.uint8 if "int8" in stored else np.uint16)
+    words = np.array([given.ctypes.data, made.ctypes.data], np.int64)
+    kernel(StoreFirst(stored, count), machine)(words.ctypes.data, 0, 1)
+    lanes = min(count, machine.lanes("float32"))
+    assert (made[:lanes] != 0x5A).all() and (made[lanes:] == 0x5A).all()

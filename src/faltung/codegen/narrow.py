@@ -224,6 +224,20 @@ class Words(Vectors):
     def _suffix(self) -> str:
         return f"v{self.lanes}i16"
 
+    def store(
+        self, vector: str, address: str, mask: str | None = None, align: int | None = None
+    ) -> None:
+        """Of one lane alone as a scalar: LLVM 22 makes a store of 32 bits of such a masked one on
+        AVX-512 where the vector was truncated before, and overwrites what lies behind.
+        """
+        if mask is None or mask.startswith("%") or mask.count("i1 1") != 1:
+            super().store(vector, address, mask, align)
+            return
+        lane = mask.strip("<>").split(", ").index("i1 1")
+        one = self.function.value(f"extractelement {self.type} {vector}, i64 {lane}")
+        where = self.at(address, lane)
+        self.function.emit(f"store {self.element} {one}, ptr {where}, align {self.bytes}")
+
 
 def memory(v: Vectors, stored: str) -> Vectors:
     """The operations on memory that holds ``stored``; ``v`` itself where that is its dtype."""

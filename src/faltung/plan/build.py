@@ -71,7 +71,7 @@ def build_forward(
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
-    c = forward(spec, x, w, out, epilogue, aux)
+    c = replace(forward(spec, x, w, out, epilogue, aux), placed=policy.placed)
     if any(rings):
         rows, *others = c.windows
         rows = replace(rows, x_ring=rings[0], out_ring=rings[1])
@@ -157,6 +157,8 @@ def build_input_grad(
     if spec.dtype not in ELEMENTS:
         layouts = {"x": grad, "w": w, "out": out}
         return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
+    if policy.placed:  # which taps a phase has depends on what is there of it
+        policy = replace(policy, precision="strict")
     work = Work(packs=policy.packs)
     plan = Plan(spec, "input_grad", machine, work, [], 0.0, len(_checked(epilogue, aux)))
     whole = unpadded(spec)

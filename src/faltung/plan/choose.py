@@ -84,7 +84,8 @@ class Policy:
     """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name;
     ``tune``: by measurement (``tune``), where no method is named. ``packs``: weights are packed at
     every call, so that a method may do it on its way; ``priced``: and what a transform makes of
-    them is part of its price.
+    them is part of its price. ``placed``: the result may be a part of a larger one, and must have
+    its bits (``plan/placed.py``).
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -95,6 +96,7 @@ class Policy:
     tune: bool = False
     packs: bool = False
     priced: bool = False
+    placed: bool = False
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)

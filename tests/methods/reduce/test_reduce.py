@@ -146,7 +146,12 @@ def test_operands_that_are_spread(data: st.DataObject) -> None:
         np.testing.assert_allclose(made, want, rtol=1e-5, atol=1e-5 * scale)
 
 
-LONG = [((70_000,), (0,)), ((2, 9000, 3), (1,)), ((3, 200, 7, 300), (1, 3)), ((2, 40_000), (1,))]
+LONG = [
+    ((70_000,), (0,)),
+    ((2, 9000, 3), (1,)),
+    ((3, 400, 7, 600), (1, 3)),
+    ((2, 160_000), (1,)),
+]
 
 
 @pytest.mark.parametrize(("shape", "axes"), LONG)

@@ -289,7 +289,7 @@ LONG: dict[str, tuple[tuple[int, ...], Tables]] = {
     "one axis alone": ((1, 1, 100_003), (None, rolled(100_003, 777))),
     "one axis with weights": ((2, 1, 40_001), (None, interpolated("linear", 40_001, 60_005))),
     "channels": ((1, 70_000), (flipped(70_000),)),
-    "rows of many elements": ((1, 32, 3, 3000), (None, flipped(3), None)),
+    "rows of many elements": ((1, 32, 3, 12_000), (None, flipped(3), None)),
     "few rows of many taps": ((1, 64, 9, 500), (None, averaged(9, 1), None)),
 }
 

@@ -38,6 +38,9 @@ MIN_ITEMS = 16
 MAX_L1_COPIES = 2.5
 # Cycles to copy a row of a patch beside its vectors.
 PATCH_ROW_CYCLES = 30
+# Columns of a tile of two rows: with more of them LLVM, which loads ahead, keeps sums in memory
+# even where there are 32 registers.
+MAX_COLUMNS = 8
 # How many segments the last axis may be cut into.
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -340,7 +343,7 @@ class Blocks:
             return [Tile(1, n, True) for n in (most, most // 2)]
         # As many columns as leave registers for the weights of three taps, which then load each
         # column once, or without that for six columns; with a patch every load is a cheap one.
-        widest = self.machine.registers // 2 - TOGETHER_TAPS - 1
+        widest = min(self.machine.registers // 2 - TOGETHER_TAPS - 1, MAX_COLUMNS)
         if staged:
             widest = most // 2
         elif not self._depthwise or self.axis.kernel < 2:
