@@ -136,6 +136,7 @@ def _step(shape, source, target, work, key, machine):
         across=4,
         band=band,
         block=512,
+        turned=bool(second) and bool(second[4]) and work == 'float64' and second[1] >= 33 and height >= lanes,
     )
     bands = -(-height // band)
     blocks = -(-width // kernel.block)

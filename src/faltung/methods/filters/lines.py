@@ -45,7 +45,8 @@ class LinesKernel(Kernel):
     """``source``, ``target``: how x and out are stored. first: along an axis before the last.
     second: along the last. constant: whether the borders of each are constants. rows, vectors: of a
     tile along the first axis; ``across``: vectors of one along the last. band, block: the most rows
-    and columns of an item.
+    and columns of an item. turned: the second axis reads a transposed strip, so that no load
+    crosses a cache line and each serves several sums.
     """
 
     name = "lines"
@@ -66,6 +67,7 @@ class LinesKernel(Kernel):
     across: int
     band: int
     block: int
+    turned: bool = False
 
     @property
     def _halo(self) -> int:
@@ -101,7 +103,10 @@ class LinesKernel(Kernel):
                 rows=f.minimum(f.sub(given["height"], row), self.band),
             )
             self._first(v, given, place)
-            self._second(v, given, place)
+            if self.turned:
+                self._turned(v, given, place)
+            else:
+                self._second(v, given, place)
 
     def _plane(
         self, v: Vectors, given: Arguments, name: str, kind: str, outer: str, middle: str
@@ -246,10 +251,54 @@ class LinesKernel(Kernel):
                         to.store(one, to.at(line, f.add(at.index, p * lanes)))
             with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
                 (one,) = self._along(v, given, v.at(strip, last), 1)
-                to.store(one, place.tail)
-                with f.loop("0", f.sub(place.columns, last)) as at:
-                    there = to.at(line, f.add(last, at.index))
-                    to.copy_one(to.at(place.tail, at.index), there)
+                left = f.sub(place.columns, last)
+                self._store_some(v, to, one, place, to.at(line, last), left)
+
+    def _turned(self, v: Vectors, given: Arguments, place: "Place") -> None:
+        """The same, as many rows at a time as a vector has lanes: a lane of each."""
+        f, lanes, second = v.function, v.lanes, self.second
+        assert second is not None
+        to, pitch = Elements(v, self.target), self._pitch(v)
+        make = self._paired if second.parity else self._plain
+        weight = self._weights(v, given["second_weights"])
+        turned = f.value(f"alloca [{pitch * lanes} x {v.element}], align 64")
+        every = range(lanes)
+        with f.loop(0, place.rows, step=lanes) as row:
+            strip = v.at(place.strip, f.mul(row.index, pitch))
+            with f.loop(0, f.add(place.columns, self._halo), step=lanes) as at:
+                square = [v.load(v.at(strip, f.add(at.index, q * pitch))) for q in every]
+                target = v.at(turned, f.mul(at.index, lanes))
+                for q, one in enumerate(v.transpose(square)):
+                    v.store(one, v.at(target, q * lanes), align=v.bytes * lanes)
+            line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
+            line = to.at(line, place.column)
+            rows = f.sub(place.rows, row.index)
+            with f.loop(0, place.columns, step=lanes) as at:
+                source = v.at(turned, f.mul(at.index, lanes))
+
+                def read(number: Index, source: str = source) -> list[str]:
+                    address = v.at(source, f.mul(number, lanes))
+                    return [v.load(address, align=v.bytes * lanes)]
+
+                sums = make(v, second, lanes, 1, read, weight)
+                made = v.transpose([one for (one,) in sums])
+                left = f.sub(place.columns, at.index)
+                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                    for q, one in enumerate(made):
+                        with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
+                            there = to.at(line, f.add(at.index, f.mul(given["out_row"], q)))
+                            if inside:
+                                to.store(one, there)
+                            else:
+                                self._store_some(v, to, one, place, there, left)
+
+    def _store_some(
+        self, v: Vectors, to: Elements, one: str, place: "Place", there: str, count: str
+    ) -> None:
+        """The first elements of a vector."""
+        to.store(one, place.tail)
+        with v.function.loop("0", count) as at:
+            to.copy_one(to.at(place.tail, at.index), to.at(there, at.index))
 
     def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
         """Vectors of sums along the last axis."""
