@@ -14,6 +14,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand
 from faltung.methods.filters.elements import KINDS
 from faltung.methods.filters.lines import LinesKernel, Taps
+from faltung.methods.filters.window import Window
 from faltung.ops.arguments import Array, address
 from faltung.plan.binding import Region
 from faltung.runtime.threads import threads_to_use
@@ -27,8 +28,12 @@ def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
     next one reads.
     """
     x, out, lines, result = _arranged(x, tuple(lines), out)
-    key = tuple((n.axis, n.size, n.before, n.border.mode, parity(n.weights)) for n in lines)
-    steps = _planned(x.shape, x.dtype.name, result.dtype.name, key, current())
+    key = tuple(
+        (n.axis, n.size, n.before, n.border.mode, parity(n.weights) if n.weights else n.reduction)
+        for n in lines
+    )
+    small = _small(x.dtype, out.dtype, lines)
+    steps = _planned(x.shape, x.dtype.name, result.dtype.name, key, small, current())
     source = x
     for step, (start, stop) in steps:
         last = stop == len(lines)
@@ -80,8 +85,8 @@ class LinesStep:
 
 
 @lru_cache(maxsize=512)
-def _planned(shape, source, target, key, machine: Machine):
-    work = "float32" if source == target == "float32" else "float64"
+def _planned(shape, source, target, key, small, machine: Machine):
+    work = "float32" if source == target == "float32" or small else "float64"
     steps, at, last = [], 0, len(shape) - 1
     while at < len(key):
         both = at + 1 < len(key) and key[at][0] != last and key[at + 1][0] == last
@@ -128,15 +133,15 @@ def _step(shape, source, target, work, key, machine):
         dtype=work,
         source=source,
         target=target,
-        first=Taps(first[1], first[4]) if first else None,
-        second=Taps(second[1], second[4]) if second else None,
+        first=_taps(first, source),
+        second=_taps(second, source),
         constant=(bool(first) and first[3] == "constant", bool(second) and second[3] == "constant"),
         rows=rows_at_once,
         vectors=vectors,
         across=4,
         band=band,
         block=512,
-        turned=bool(second) and bool(second[4]) and work == 'float64' and second[1] >= 33 and height >= lanes,
+        turned=bool(second) and second[4] in ("even", "odd") and work == 'float64' and second[1] >= 33 and height >= lanes,
     )
     bands = -(-height // band)
     blocks = -(-width // kernel.block)
@@ -167,3 +172,32 @@ def _step(shape, source, target, work, key, machine):
     made = LinesStep(region, np.dtype(work), prod(shape) * taps / lanes > MIN_PARALLEL_CYCLES)
     made.order = "second" if first is None else "first"
     return made
+
+
+def _taps(key, source):
+    if key is None:
+        return None
+    _, size, _, _, how = key
+    if how in ("max", "min", "mean"):
+        return Window(size, how, source.startswith("float"))
+    return Taps(size, how)
+
+
+# The largest numbers of the dtypes that float32 holds exactly.
+EXACT = {"bool": 1, "uint8": 255, "int8": 128, "uint16": 65535, "int16": 32768}
+
+
+def _small(source, target, lines) -> bool:
+    """Whether float32 gives the windows' numbers exactly: whole numbers below 2 ** 24, also those
+    of sums. A quotient that is no whole number is further from one than it can be rounded.
+    """
+    largest = max(EXACT.get(t.name, 1 << 24) for t in (source, target))
+    for line in lines:
+        border = line.border
+        if border.mode == "constant" and border.value != np.rint(border.value):
+            return False
+        if border.mode == "constant":
+            largest = max(largest, abs(border.value))
+        if line.reduction == "sum" or largest * (line.size if line.reduction == "mean" else 1) >= 1 << 24:
+            return False
+    return True

@@ -20,6 +20,7 @@ from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import Elements
+from faltung.methods.filters.window import Track, Window, windows
 
 # Taps up to which the code has all of them; more are a loop.
 UNROLLED = 16
@@ -59,8 +60,8 @@ class LinesKernel(Kernel):
     dtype: str
     source: str
     target: str
-    first: Taps | None
-    second: Taps | None
+    first: Taps | Window | None
+    second: Taps | Window | None
     constant: tuple[bool, bool]
     rows: int
     vectors: int
@@ -85,6 +86,7 @@ class LinesKernel(Kernel):
         strip = f.value(f"alloca [{self.band * self._pitch(v)} x {v.element}], align 64")
         patch = (self.band + self.rows + taps) * self.vectors * v.lanes
         patch = f.value(f"alloca [{patch} x {v.element}], align 64")
+        sums = f.value(f"alloca [{self._pitch(v)} x {v.element}], align 64")
         tail = f.value(f"alloca [{v.lanes} x i64], align 64")
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
@@ -96,6 +98,7 @@ class LinesKernel(Kernel):
                 out=self._plane(v, given, "out", self.target, outer, middle),
                 strip=strip,
                 patch=patch,
+                sums=sums,
                 tail=tail,
                 column=column,
                 columns=f.minimum(f.sub(given["width"], column), self.block),
@@ -172,6 +175,19 @@ class LinesKernel(Kernel):
         count = f.add(place.rows, self.first.size - 1)
         self._copy(v, given, place, load, count, place.patch, wide)
         to = Elements(v, self.target)
+
+        def emit(row: Index, sums: list[str]) -> None:
+            """A row of the tile. It is rounded here where another axis reads it."""
+            target = v.at(strip, f.mul(row, pitch))
+            for p, one in enumerate(sums):
+                v.store(to.rounded(one) if self.second else one, v.at(target, p * v.lanes))
+
+        if isinstance(self.first, Window):
+            track = Track(v, place.patch, wide, 1, self.vectors)
+            windows(
+                self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit
+            )
+            return
         make = self._paired if self.first.parity else self._plain
         weight = self._weights(v, given["first_weights"])
         with f.loop(0, place.rows, step=self.rows) as row:
@@ -183,10 +199,7 @@ class LinesKernel(Kernel):
 
             made = make(v, self.first, self.rows, self.vectors, read, weight)
             for q, sums in enumerate(made):
-                target = v.at(strip, f.mul(f.add(row.index, q), pitch))
-                for p, one in enumerate(sums):
-                    made_one = to.rounded(one) if self.second else one  # else as it is stored
-                    v.store(made_one, v.at(target, p * v.lanes))
+                emit(f.add(row.index, q), sums)
 
     def _copy(
         self,
@@ -236,28 +249,54 @@ class LinesKernel(Kernel):
 
     def _second(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The output rows from the strip."""
-        f, lanes = v.function, v.lanes
-        to = Elements(v, self.target)
-        many = self.across * lanes
-        stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
+        f, to = v.function, Elements(v, self.target)
         with f.loop(0, place.rows) as row:
             strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
-            for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
-                with f.loop(begin, end, step=vectors * lanes) as at:
-                    made = self._along(v, given, v.at(strip, at.index), vectors)
-                    for p, one in enumerate(made):
-                        to.store(one, to.at(line, f.add(at.index, p * lanes)))
-            with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
-                (one,) = self._along(v, given, v.at(strip, last), 1)
-                left = f.sub(place.columns, last)
-                self._store_some(v, to, one, place, to.at(line, last), left)
+            if isinstance(self.second, Window):
+                self._row_of_windows(v, self.second, place, strip, line)
+            else:
+                self._row_of_sums(v, given, place, strip, line)
+
+    def _row_of_windows(
+        self, v: Vectors, window: Window, place: "Place", strip: str, line: str
+    ) -> None:
+        f, lanes, to = v.function, v.lanes, Elements(v, self.target)
+
+        def emit(at: Index, made: list[str]) -> None:
+            for q, one in enumerate(made):
+                begin = f.add(at, q * lanes)
+                left = f.sub(place.columns, begin)
+                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                    if inside:
+                        to.store(one, to.at(line, begin))
+                    else:  # in no iteration where nothing is left
+                        self._store_some(v, to, one, place, to.at(line, begin), left)
+
+        track = Track(v, strip, 1, self.across * lanes, self.across)
+        windows(window, track, place.columns, lambda at: v.at(place.sums, at), emit)
+
+    def _row_of_sums(
+        self, v: Vectors, given: Arguments, place: "Place", strip: str, line: str
+    ) -> None:
+        f, lanes, to = v.function, v.lanes, Elements(v, self.target)
+        many = self.across * lanes
+        stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
+        for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
+            with f.loop(begin, end, step=vectors * lanes) as at:
+                made = self._along(v, given, v.at(strip, at.index), vectors)
+                for p, one in enumerate(made):
+                    to.store(one, to.at(line, f.add(at.index, p * lanes)))
+        with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
+            (one,) = self._along(v, given, v.at(strip, last), 1)
+            left = f.sub(place.columns, last)
+            self._store_some(v, to, one, place, to.at(line, last), left)
 
     def _turned(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The same, as many rows at a time as a vector has lanes: a lane of each."""
         f, lanes, second = v.function, v.lanes, self.second
-        assert second is not None
+        assert isinstance(second, Taps)
         to, pitch = Elements(v, self.target), self._pitch(v)
         make = self._paired if second.parity else self._plain
         weight = self._weights(v, given["second_weights"])
@@ -308,7 +347,7 @@ class LinesKernel(Kernel):
             address = v.at(strip, number)
             return [v.load(v.at(address, q * v.lanes)) for q in range(vectors)]
 
-        if self.second is None:
+        if not isinstance(self.second, Taps):
             return read(0)
         make = self._paired if self.second.parity else self._plain
         weight = self._weights(v, given["second_weights"])
@@ -430,6 +469,7 @@ class Place:
     out: str
     strip: str
     patch: str
+    sums: str
     tail: str
     column: str
     columns: str
