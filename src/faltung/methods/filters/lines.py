@@ -14,10 +14,12 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+
+import numpy as np
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.window import Track, Window, windows
@@ -47,12 +49,17 @@ class LinesKernel(Kernel):
     second: along the last. constant: whether the borders of each are constants. rows, vectors: of a
     tile along the first axis; ``across``: vectors of one along the last. band, block: the most rows
     and columns of an item. turned: the second axis reads a transposed strip, so that no load
-    crosses a cache line and each serves several sums.
+    crosses a cache line and each serves several sums. heap: strip and patch are the thread's slice
+    of ``scratch``, of as many as the number at ``slices`` says, since its stack is too small.
     """
 
     name = "lines"
-    pointers = ("x", "out", "rows", "columns", "first_weights", "second_weights", "values")
+    pointers = (
+        *("x", "out", "rows", "columns", "first_weights", "second_weights", "values"),
+        *("scratch", "slices"),
+    )
     numbers = (
+        "items",
         *("middle", "height", "width", "bands", "blocks"),
         *("x_outer", "x_middle", "out_outer", "out_middle", "out_row", "before"),
     )
@@ -68,26 +75,62 @@ class LinesKernel(Kernel):
     across: int
     band: int
     block: int
-    turned: bool = False
+    turned: bool
+    heap: bool
 
     @property
     def _halo(self) -> int:
         """Columns that the second axis reads beyond a block."""
         return self.second.size - 1 if self.second else 0
 
-    def _pitch(self, v: Vectors) -> int:
+    def _pitch(self, lanes: int) -> int:
         """Elements of a row of the strip; no power of two, and what the last tile reads beyond."""
-        most = max(self.vectors, self.across) * v.lanes
-        return -(-(self.block + self._halo) // most) * most + most + v.lanes
+        most = max(self.vectors, self.across) * lanes
+        return -(-(self.block + self._halo) // most) * most + most + lanes
+
+    @property
+    def one_call(self) -> bool:  # type: ignore[override]
+        """A slice of the scratch memory belongs to a call."""
+        return self.heap
+
+    @property
+    def in_heap(self) -> "LinesKernel":
+        return replace(self, heap=True)
+
+    def bytes(self, machine: Machine) -> int:
+        """Bytes of strip, patch and whatever else an item needs."""
+        return sum(self._rooms(machine.lanes(self.dtype))) * np.dtype(self.dtype).itemsize
+
+    def _rooms(self, lanes: int) -> tuple[int, ...]:
+        """Elements of the strip, the patch, a row of sums, the transposed strip and a tail; all are
+        multiples of a vector.
+        """
+        pitch = self._pitch(lanes)
+        taps = self.first.size if self.first else 1
+        patch = (self.band + self.rows + taps) * self.vectors * lanes if self.first else 0
+        sums = pitch if isinstance(self.second, Window) else 0
+        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes
+
+    def _room(self, v: Vectors, given: Arguments) -> list[str]:
+        """Their addresses."""
+        f, rooms = v.function, self._rooms(v.lanes)
+        if not self.heap:
+            return [f.value(f"alloca [{room} x {v.element}], align 64") for room in rooms]
+        # Thread t of T begins with item items * t // T: this rounds up to t, also where there are
+        # fewer threads than slices.
+        slices = f.word(given["slices"], 0)
+        reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
+        number = f.divmod(reached, given["items"])[0]
+        at = v.at(given["scratch"], f.mul(number, sum(rooms)))
+        found = []
+        for room in rooms:
+            found.append(at)
+            at = v.at(at, room)
+        return found
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        taps = self.first.size if self.first else 1
-        strip = f.value(f"alloca [{self.band * self._pitch(v)} x {v.element}], align 64")
-        patch = (self.band + self.rows + taps) * self.vectors * v.lanes
-        patch = f.value(f"alloca [{patch} x {v.element}], align 64")
-        sums = f.value(f"alloca [{self._pitch(v)} x {v.element}], align 64")
-        tail = f.value(f"alloca [{v.lanes} x i64], align 64")
+        strip, patch, sums, turned, tail = self._room(v, given)
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
             plane, band = f.divmod(rest, given["bands"])
@@ -99,6 +142,7 @@ class LinesKernel(Kernel):
                 strip=strip,
                 patch=patch,
                 sums=sums,
+                turned=turned,
                 tail=tail,
                 column=column,
                 columns=f.minimum(f.sub(given["width"], column), self.block),
@@ -166,7 +210,7 @@ class LinesKernel(Kernel):
         load: Callable[[str], list[str]],
     ) -> None:
         """Some columns of the strip, all rows."""
-        f, pitch = v.function, self._pitch(v)
+        f, pitch = v.function, self._pitch(v.lanes)
         strip = v.at(place.strip, at)
         if self.first is None:
             self._copy(v, given, place, load, place.rows, strip, pitch)
@@ -184,9 +228,7 @@ class LinesKernel(Kernel):
 
         if isinstance(self.first, Window):
             track = Track(v, place.patch, wide, 1, self.vectors)
-            windows(
-                self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit
-            )
+            windows(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
             return
         make = self._paired if self.first.parity else self._plain
         weight = self._weights(v, given["first_weights"])
@@ -231,16 +273,14 @@ class LinesKernel(Kernel):
             for q, one in enumerate(found):
                 v.store(one, v.at(to, q * v.lanes))
 
-    def _outside(
-        self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str
-    ) -> None:
+    def _outside(self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str) -> None:
         """The constant where the strip lies beyond the ends of the last axis."""
         f = v.function
         value = f.value(f"load {v.element}, ptr {v.at(given['values'], 1)}, align {v.bytes}")
         low = f.minimum(f.maximum(f.sub("0", start), "0"), stop)
         high = f.maximum(f.minimum(f.sub(given["width"], start), stop), "0")
         with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
             for begin, end in (("0", low), (high, stop)):
                 with f.loop(begin, end) as at:
                     v.store_one(value, v.at(strip, at.index))
@@ -251,7 +291,7 @@ class LinesKernel(Kernel):
         """The output rows from the strip."""
         f, to = v.function, Elements(v, self.target)
         with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
             if isinstance(self.second, Window):
@@ -297,23 +337,22 @@ class LinesKernel(Kernel):
         """The same, as many rows at a time as a vector has lanes: a lane of each."""
         f, lanes, second = v.function, v.lanes, self.second
         assert isinstance(second, Taps)
-        to, pitch = Elements(v, self.target), self._pitch(v)
+        to, pitch = Elements(v, self.target), self._pitch(v.lanes)
         make = self._paired if second.parity else self._plain
         weight = self._weights(v, given["second_weights"])
-        turned = f.value(f"alloca [{pitch * lanes} x {v.element}], align 64")
         every = range(lanes)
         with f.loop(0, place.rows, step=lanes) as row:
             strip = v.at(place.strip, f.mul(row.index, pitch))
             with f.loop(0, f.add(place.columns, self._halo), step=lanes) as at:
                 square = [v.load(v.at(strip, f.add(at.index, q * pitch))) for q in every]
-                target = v.at(turned, f.mul(at.index, lanes))
+                target = v.at(place.turned, f.mul(at.index, lanes))
                 for q, one in enumerate(v.transpose(square)):
                     v.store(one, v.at(target, q * lanes), align=v.bytes * lanes)
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
             rows = f.sub(place.rows, row.index)
             with f.loop(0, place.columns, step=lanes) as at:
-                source = v.at(turned, f.mul(at.index, lanes))
+                source = v.at(place.turned, f.mul(at.index, lanes))
 
                 def read(number: Index, source: str = source) -> list[str]:
                     address = v.at(source, f.mul(number, lanes))
@@ -470,6 +509,7 @@ class Place:
     strip: str
     patch: str
     sums: str
+    turned: str
     tail: str
     column: str
     columns: str
