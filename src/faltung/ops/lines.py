@@ -57,8 +57,8 @@ def _how(line: Line) -> str:
 
 
 def parity(weights: Sequence[float]) -> str:
-    """ "even" or "odd" where the weights are symmetric or antisymmetric within a rounding, of an odd
-    number; else "".
+    """Whether an odd number of weights are symmetric ("even") or antisymmetric ("odd") within a
+    rounding; "" for others.
     """
     size = len(weights)
     if size % 2 == 0:
@@ -96,7 +96,7 @@ def _ordered(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def _arranged(x: Array, out: Array) -> tuple[Array, Array, list[int]]:
-    """The array in C order, as it lies or copied, its result with the same axes, and their order."""
+    """The array in C order, as it lies or copied; its result with the same axes; their order."""
     order = list(range(x.ndim))
     if not x.flags.c_contiguous:
         found = sorted(order, key=lambda axis: -x.strides[axis])
@@ -116,8 +116,7 @@ class _Run:
     def __call__(self, x: Array, out: Array, lines: Sequence[Line]) -> None:
         weights = [np.array(line.weights, self.work) for line in lines]
         values = np.array([line.border.value for line in lines], self.work)
-        first, second = self.does.order
-        if not first:
+        if not self.does.order[0]:
             values = np.append(values[:1] * 0, values)
         threads = threads_to_use() if self.does.cycles >= MIN_PARALLEL_CYCLES else 1
         slices = np.array([threads], np.int64)

@@ -380,7 +380,6 @@ class LinesKernel(Kernel):
 
     def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
         """Vectors of sums along the last axis."""
-        f = v.function
 
         def read(number: Index) -> list[str]:
             address = v.at(strip, number)
