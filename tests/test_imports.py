@@ -36,6 +36,7 @@ FRAMEWORKS = {
     "sklearn": ("sklearn",),
     "dask": ("dask",),
     "onnx": ("formats", "onnx"),
+    "xarray": ("xarray",),
 }
 # What comes with an extra: where it may be used. Inside functions alone, so that nobody needs it
 # who does not ask for what it does.
@@ -243,7 +244,17 @@ def python(code: str) -> str:
 
 
 def test_import_loads_no_framework() -> None:
-    heavy = ("torch", "scipy", "onnx", "onnxruntime", "sklearn", "dask", "jax", "llvmlite")
+    heavy = (
+        "torch",
+        "scipy",
+        "onnx",
+        "onnxruntime",
+        "sklearn",
+        "dask",
+        "jax",
+        "llvmlite",
+        "xarray",
+    )
     code = f"import faltung, sys; print([m for m in {heavy!r} if m in sys.modules])"
     assert python(code).strip() == "[]"
 

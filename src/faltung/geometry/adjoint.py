@@ -85,6 +85,11 @@ def input_grad(spec: ConvSpec) -> tuple[Phase, ...]:
     return tuple(Phase(axes, _phase_spec(axes, spec)) for axes in _blocks(split, spec.axes))
 
 
+def has_taps(axis: Axis) -> bool:
+    """Whether a tap lands in each phase of an axis, so that no part of its gradient is zero."""
+    return all(phase.axis is not None for phase in _phases(axis, False))
+
+
 def _phases(axis: Axis, flip: bool) -> Iterator[PhaseAxis]:
     """The phases of one axis, ascending in ``start``."""
     s, d, out = axis.stride, axis.dilation, axis.output

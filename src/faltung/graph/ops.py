@@ -332,12 +332,15 @@ class Resample:
 
     tables: for each axis of the shape, the channels first. fill: what an element is for which the
     row of one of the tables is empty. epilogue: then a formula of that (operand 0) and of ``aux``:
-    maps of the output's shape, vectors of its channels, or numbers.
+    maps of the output's shape, vectors of its channels, or numbers. order: of the part of a larger
+    map, how the whole is computed: the axes that go together, one after the other, and the most
+    taps of a row of each table.
     """
 
     tables: tuple[Table | None, ...]
     fill: float = 0.0
     epilogue: Expr | None = None
+    order: tuple[tuple[tuple[int, ...], ...], tuple[int, ...]] | None = None
 
     def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the result."""

@@ -71,7 +71,7 @@ def build_forward(
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
-    c = forward(spec, x, w, out, epilogue, aux)
+    c = replace(forward(spec, x, w, out, epilogue, aux), placed=policy.placed)
     if policy.tiles:
         windows = zip(c.windows, policy.tiles, strict=True)
         c = replace(c, windows=tuple(replace(window, tile=tile) for window, tile in windows))
@@ -160,6 +160,8 @@ def build_input_grad(
     if spec.dtype not in ELEMENTS:
         layouts = {"x": grad, "w": w, "out": out}
         return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
+    if policy.placed:  # which taps a phase has depends on what is there of it
+        policy = replace(policy, precision="strict")
     work = Work(packs=policy.packs)
     plan = Plan(spec, "input_grad", machine, work, [], 0.0, len(_checked(epilogue, aux)))
     whole = unpadded(spec)

@@ -84,8 +84,9 @@ class Policy:
     """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name;
     ``tune``: by measurement (``tune``), where no method is named. ``packs``: weights are packed at
     every call, so that a method may do it on its way; ``priced``: and what a transform makes of
-    them is part of its price. ``sums``: transforms are out, whatever the precision; ``tiles``: the
-    outputs of a transform's tile along each axis (``part``).
+    them is part of its price. ``placed``: the result may be a part of a larger one, and must have
+    its bits (``plan/placed.py``). ``sums``: transforms are out, whatever the precision; ``tiles``:
+    the outputs of a transform's tile along each axis (``plan/part.py``).
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -96,6 +97,7 @@ class Policy:
     tune: bool = False
     packs: bool = False
     priced: bool = False
+    placed: bool = False
     sums: bool = False
     tiles: tuple[int, ...] = ()
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from faltung.methods.base.correlation import Correlation
+from faltung.geometry.axis import Axis
+from faltung.methods.base.correlation import PLACED_OUTPUTS, Correlation
 from faltung.methods.base.simplify import essential, over_samples, simplified
 
 
@@ -21,7 +22,11 @@ class Question:
 
     @cached_property
     def essential(self) -> Correlation:
-        """For transforms: as simple as possible independently of strides and batch."""
+        """For transforms: as simple as possible independently of strides and batch; what may be a
+        part as it is, because an axis of one position may be one of many in another part.
+        """
+        if self.c.placed:
+            return self.c
         return essential(self.c, every_tap=self.weight_grad)
 
     @cached_property
@@ -38,14 +43,26 @@ class Question:
     def canonical(self) -> "Question":
         """For contiguous arrays with channels last, without an epilogue.
 
-        It has one sample unless the weight gradient is computed.
+        It has one sample unless the weight gradient is computed, and axes of the usual size where
+        it may be a part.
         """
         batch = self.c.batch if self.weight_grad else 1
-        return Question(_contiguous(self.essential, batch), weight_grad=self.weight_grad)
+        c = _usual(self.c) if self.c.placed else self.essential
+        return Question(_contiguous(c, batch), weight_grad=self.weight_grad)
 
     def form(self, transform: bool) -> Correlation:
         """The form for transforms, or for direct methods."""
         return self.essential if transform else self.simplified
+
+
+def _usual(c: Correlation) -> Correlation:
+    """The same question for axes of the usual size, without padding."""
+    windows = []
+    for window in c.windows:
+        a = window.axis
+        size = (PLACED_OUTPUTS - 1) * a.stride + a.extent
+        windows.append(replace(window, axis=Axis(size, a.kernel, a.stride, a.dilation)))
+    return replace(c, windows=tuple(windows))
 
 
 def _contiguous(c: Correlation, batch: int) -> Correlation:

@@ -20,6 +20,7 @@ from faltung.graph.grids import with_levels
 from faltung.graph.ops import Softmax
 from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
+from faltung.graph.windows import Cut
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
@@ -72,6 +73,13 @@ def simplified(graph: Graph, softmax: bool = False, integers: bool = False) -> S
     return Simplified(nodes, outputs, list(derived), plain.updates, reasons)
 
 
+class Part(NamedTuple):
+    """A part of a network: the whole, simplified, and the nodes of the part."""
+
+    simple: Simplified
+    cut: Cut
+
+
 class Inference:
     """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``: a ``State``, or
     ``Constants``, which several programs share. Of several outputs it gives a tuple.
@@ -80,7 +88,8 @@ class Inference:
     last layer gives. precision: "fast", or "strict" for plain sums of products only. bands: whether
     chains of layers may run band by band, with the same bits. integers: whether a network whose
     values and weights lie on grids runs in whole numbers of 8 bits (``graph/grids.py``); else in
-    float32, which gives the same numbers where its sums are exact. Where the state keeps weights in
+    float32, which gives the same numbers where its sums are exact. part: of the network alone, with
+    the bits of the whole, of which it is a part. Where the state keeps weights in
     16 bits, so does the program what its nodes make. Inputs and results are float32. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
@@ -96,6 +105,7 @@ class Inference:
         precision: str = "fast",
         bands: bool = True,
         integers: bool = True,
+        part: "Part | None" = None,
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -103,22 +113,26 @@ class Inference:
             raise FaltungError("graph: must be built for inference, not for training")
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
-        nodes, outputs, derived, _, self.reasons = simplified(
-            graph, softmax, integers and not state.stored
-        )
-        nodes, first = input_layouts(graph.inputs, nodes)
+        if part is None:
+            simple, inputs = simplified(graph, softmax, integers and not state.stored), graph.inputs
+            nodes, outputs = simple.nodes, simple.outputs
+        else:
+            simple, inputs = part.simple, part.cut.inputs
+            nodes, outputs = part.cut.nodes, part.cut.outputs
+        self.reasons = simple.reasons
+        nodes, first = input_layouts(inputs, nodes)
         nodes, places, levels = settled(graph, nodes, outputs, first)
         self.levels = levels
         self.nodes, self.outputs = nodes, outputs
-        weights = Weights(state, derived, nodes)
-        policy = policy_of(precision)
+        weights = Weights(state, simple.derived, nodes)
+        policy = replace(policy_of(precision), placed=part is not None)
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if hasattr(node.op, "spec"))
-        about = "inference", str(batch), *map(repr, graph.inputs), *specs
+        about = "inference", str(batch), *map(repr, inputs), *specs
         counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
         lowering = Lowering(*where, machine or current(), policy, about)
         lowering.items = dict.fromkeys(levels, 1)
-        lent = _lent(graph.inputs, outputs, places)
+        lent = _lent(inputs, outputs, places)
         size = batch * np.dtype(graph.dtype).itemsize
         self.assembly = Assembly(
             nodes,
@@ -126,14 +140,14 @@ class Inference:
             outside={memory: _zeros(v.size * size) for v, memory in lent.items()},
             fixed={v.name: (memory, 0) for v, memory in lent.items()},
             weights=weights,
-            feeds=[*(v for v in graph.inputs if v not in lent), *counts.values()],
+            feeds=[*(v for v in inputs if v not in lent), *counts.values()],
             kept=list(outputs),
             bands=bands and not (state.stored or levels),
             halves=halves_of(state.stored, nodes, places, outputs, weights, levels),
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]
-        single = len(graph.inputs) == 1
+        single = len(inputs) == 1
         self._inputs = [
             Fed(
                 "x" if single else v.name,
@@ -142,7 +156,7 @@ class Inference:
                 self.assembly.moving,
                 self.assembly.slot(lent[v]) if v in lent else -1,
             )
-            for v in graph.inputs
+            for v in inputs
         ]
         self._results = [self.assembly.array(value) for value in outputs]
         self._run = self.assembly.moving.run

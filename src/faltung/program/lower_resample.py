@@ -1,12 +1,15 @@
 """Resampling, and sampling at places, as steps."""
 
+from dataclasses import replace
+
 from faltung.geometry.expr import Expr
 from faltung.graph.fuse import beside
 from faltung.graph.ops import GridSample, GridSampleGrid, GridSampleInput, Resample
 from faltung.graph.value import Node, Value
+from faltung.machine.table import Machine
 from faltung.methods.base.step import Work
 from faltung.methods.resample import grid as grids
-from faltung.methods.resample.resample import Aux, Finish, resample
+from faltung.methods.resample.resample import Aux, Finish, order_of, resample
 from faltung.program.lowering import Lowering
 
 
@@ -24,7 +27,13 @@ def resample_map(low: Lowering, node: Node, work: Work) -> None:
         target=low.matrix(node.output),
         fill=op.fill,
         finish=None if op.epilogue is None else _finish(low, op.epilogue, node),
+        order=op.order,
     )
+
+
+def in_order(op: Resample, x: Value, dtype: str, machine: Machine) -> Resample:
+    """A resampling whose parts are computed as the whole of ``x`` is."""
+    return replace(op, order=order_of(dtype, machine, shape=x.shape, tables=op.tables))
 
 
 def _finish(low: Lowering, formula: Expr, node: Node) -> Finish:

@@ -27,6 +27,10 @@ from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Arrays, shifted
 
 Strides = tuple[int, ...]
+# Outputs along each axis for which the methods of parts are chosen, whatever their size.
+PLACED_OUTPUTS = 120
+# Why a transform cannot compute parts.
+NOT_PLACED = "its bits depend on the place in the whole"
 # Of batch, group and channel; of the weight: group, output channel, input channel.
 GroupStrides = tuple[int, int, int]
 
@@ -80,6 +84,8 @@ class Correlation:
     """The canonical problem. Channels are per group; strides and bases are in elements.
 
     ``aux``, ``aux_base``: of the arrays that the epilogue reads, which have the output's shape.
+    ``placed``: whether it may be a part of a larger problem, whose bits it must give: then nothing
+    that rounds may depend on its sizes, or on how far it is from an end.
     """
 
     dtype: str
@@ -96,6 +102,7 @@ class Correlation:
     epilogue: Epilogue | None = None
     aux: tuple[GroupStrides, ...] = ()
     aux_base: tuple[int, ...] = ()
+    placed: bool = False
 
     @property
     def rings(self) -> bool:

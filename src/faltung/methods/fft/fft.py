@@ -23,7 +23,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.errors import FaltungError
 from faltung.machine.costs import BLOCK_COPY_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import NOT_PLACED, Correlation
 from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.method import ForwardMethod, Method
 from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work
@@ -98,6 +98,8 @@ def unsuited(c: Correlation) -> str | None:
     """Why it does not apply, however it is cut."""
     if c.dtype not in DTYPES:
         return f"{c.dtype} has no transform"
+    if c.placed:
+        return NOT_PLACED
     return "the last axis has one tap" if c.windows[-1].axis.kernel == 1 else None
 
 

@@ -46,12 +46,18 @@ ITEM_LOADS, MOST_LEAVES = 4096, 16
 # Axes whose orders are all tried.
 MOST_ORDERED = 5
 
+# The axes of each pass, and the most taps of a row of each table.
+Order = tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Taps:
-    """A table as arrays. counts: taps of each row; starts: of its first one."""
+    """A table as arrays. counts: taps of each row; starts: of its first one. least: taps that the
+    most of a row are at least, as in the table that this one is a part of.
+    """
 
     table: Table
+    least: int = 0
 
     @cached_property
     def counts(self) -> Numbers:
@@ -71,7 +77,7 @@ class Taps:
 
     @cached_property
     def most(self) -> int:
-        return int(self.counts.max(initial=0))
+        return max(self.least, int(self.counts.max(initial=0)))
 
     @cached_property
     def holes(self) -> bool:
@@ -147,15 +153,24 @@ def resample(
     target: Matrix,
     fill: float = 0.0,
     finish: Finish | None = None,
+    order: Order | None = None,
     title: str = "resample",
 ) -> None:
     """Add the steps: a map (samples, *space, C) of ``shape`` (C, *space) through its ``tables``.
 
     tables: for the channels, then for space. fill: what elements are whose row is empty. finish:
-    what the last step stores instead.
+    what the last step stores instead. order: as ``order_of`` the whole, where this is a part.
     """
-    taps = [None if t is None or t.identity else Taps(t) for t in tables]
-    passes = _passes(machine.lanes(dtype), samples, list(shape), taps)
+    if order is None:
+        taps = [None if t is None or t.identity else Taps(t) for t in tables]
+        passes = _passes(machine.lanes(dtype), list(shape), taps)
+    else:
+        passes, most = list(order[0]), order[1]
+        there = {axis for axes in passes for axis in axes}
+        taps = [
+            None if t is None or axis not in there else Taps(t, most[axis])
+            for axis, t in enumerate(tables)
+        ]
     now, sizes = source, list(shape)
     for number, axes in enumerate(passes):
         chosen = [taps[a] if a in axes else None for a in range(len(taps))]
@@ -172,9 +187,18 @@ def resample(
 # Order --------------------------------------------------------------------------------------------
 
 
-def _passes(
-    lanes: int, samples: int, sizes: list[int], taps: Sequence[Taps | None]
-) -> list[tuple[int, ...]]:
+def order_of(
+    dtype: str, machine: Machine, *, shape: Sequence[int], tables: Sequence[Table | None]
+) -> Order:
+    """The axes that each pass over a map takes, and the most taps of a row of each table: what the
+    bits depend on.
+    """
+    taps = [None if t is None or t.identity else Taps(t) for t in tables]
+    passes = _passes(machine.lanes(dtype), list(shape), taps)
+    return tuple(passes), tuple(0 if each is None else each.most for each in taps)
+
+
+def _passes(lanes: int, sizes: list[int], taps: Sequence[Taps | None]) -> list[tuple[int, ...]]:
     """The axes that each pass takes: all at once, or one after the other in the best order."""
     axes = [number for number, each in enumerate(taps) if each is not None]
     if len(axes) < 2:

@@ -7,7 +7,7 @@ from faltung.codegen.tile import rows_for, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import NOT_PLACED, Correlation
 from faltung.methods.base.remembered import remembered
 from faltung.methods.strassen.algebra import products
 
@@ -148,6 +148,8 @@ class StrassenChoice:
 
 def why_not(c: Correlation, machine: Machine) -> str | None:
     """In a few words why it does not apply; None where it does."""
+    if c.placed:
+        return NOT_PLACED
     if c.taps > 1:
         return "more than one tap"
     if c.groups > MOST_GROUPS:

@@ -9,7 +9,7 @@ from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import PLACED_OUTPUTS, Correlation, Window
 from faltung.methods.winograd.tiles import tiles_along
 from faltung.methods.winograd.transforms import Sizes, matrices_of, moved_vectors, transform
 
@@ -170,12 +170,17 @@ def choose(c: Correlation, machine: Machine) -> WinogradChoice | None:
         return None
     # For each axis: ((m, r), tiles) for every m.
     windows = tuple(
-        tuple(((m, r), tiles_along(w, transform(m, r))) for m in tiles)
+        tuple(((m, r), _tiles(c, w, m, r)) for m in tiles)
         for w in c.windows
         for r in [w.axis.kernel]
         for tiles in [(w.tile,) if w.tile in TILE_OUTPUTS[r] else TILE_OUTPUTS[r]]
     )
     return _cheapest(c.dtype, c.channels_in, c.channels_out, windows, machine)
+
+
+def _tiles(c: Correlation, window: Window, m: int, r: int) -> int:
+    """How many tiles cover an axis; of what may be a part, one of the usual size."""
+    return -(-PLACED_OUTPUTS // m) if c.placed else tiles_along(window, transform(m, r))
 
 
 @cache
