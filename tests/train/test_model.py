@@ -20,6 +20,7 @@ from faltung.data.source import split
 from faltung.data.standard import Standard, standardise
 from faltung.formats.tensors import load_tensors, save_tensors
 from faltung.train import network as network_module
+from faltung.train import predicting
 from faltung.train.history import History
 from faltung.train.settings import Settings
 
@@ -240,7 +241,7 @@ def test_few_programs_are_kept() -> None:
     model = fresh()
     for batch in range(1, 20):
         model.program(batch)
-    assert len(model._programs) == network_module.MAX_PROGRAMS
+    assert len(model._programs) == predicting.MAX_PROGRAMS
     program = model.program(19)
     assert program is model.program(19)
     want = model.predict(X)
@@ -396,9 +397,9 @@ def test_fit_takes_every_setting_and_its_default() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.ones((8, 9)), "x.shape=(8, 9): must be (n, 1, 8, 8)"),
+        (np.ones(8), "x.shape=(8,): must be (n, 1, 8, 8)"),
         (np.ones((3, 3, 8, 8)), "x.shape=(3, 3, 8, 8): must be (n, 1, 8, 8)"),
-        (np.ones((2, 1, 8, 9)), "x.shape=(2, 1, 8, 9): must be (n, 1, 8, 8)"),
+        (np.ones((2, 2, 8, 9)), "x.shape=(2, 2, 8, 9): must be (n, 1, 8, 8)"),
         (X * 1j, "x.dtype=complex64: must be real numbers"),
         (np.full((1, 1, 8, 8), "a"), "x.dtype=<U1: must be real numbers"),
         (np.full((1, 1, 8, 8), None), "x.dtype=object: must be real numbers"),

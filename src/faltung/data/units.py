@@ -6,8 +6,9 @@ found out when a network is trained, from the format of the files or from the va
 dtype, and whatever is predicted from later is converted by it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -103,14 +104,26 @@ class Units:
 
     def seen(self, x: Array) -> "Units | None":
         """What an array says of its units, as far as they matter beside these; None: nothing."""
-        if self.white is None or not x.size or x.dtype.kind not in "buif":
+        if not self.looks(x.dtype) or not x.size:
             return None
-        low, high = float(x.min()), float(x.max())
+        whole = partial(is_whole, x)
+        return self.seen_between(x.dtype, float(x.min()), float(x.max()), whole)
+
+    def looks(self, dtype: np.dtype[Any]) -> bool:
+        """Whether it may matter to these units which values an array of a dtype has."""
+        return self.white is not None and dtype.kind in "buif"
+
+    def seen_between(
+        self, dtype: np.dtype[Any], low: float, high: float, is_whole: Callable[[], bool]
+    ) -> "Units | None":
+        """``seen`` of an array with values from ``low`` to ``high``, of which ``is_whole`` says
+        whether all are whole numbers; it is asked only where it matters.
+        """
+        assert self.white is not None
         if self._usual(low, high) or not (isfinite(low) and isfinite(high)):
             return None
-        # Whether all are whole numbers is looked at only where it matters.
         matters = low >= 0 and (high > self.white or high <= 1)
-        whole = matters and x.dtype != bool and is_whole(x)
+        whole = matters and dtype.kind != "b" and is_whole()
         return Units(low=low, high=high, whole=whole)
 
     def _usual(self, low: float, high: float) -> bool:

@@ -120,10 +120,10 @@ def _step(shape, source, target, work, key, machine):
     if second:
         _, size, before, mode, _ = second
         columns = Border(mode).sources(range(-before, width + size - 1 - before), width)
-        after = size - 1 - before
     else:
-        columns, before, after = [0], 0, 0
-    columns = np.array(columns + [-1] * 2 * lanes, np.int32)
+        columns, before = list(range(width)), 0
+    columns = np.array(columns + [-1] * 4 * lanes, np.int32)
+    band = 64
     kernel = LinesKernel(
         dtype=work,
         source=source,
@@ -134,10 +134,9 @@ def _step(shape, source, target, work, key, machine):
         rows=rows_at_once,
         vectors=vectors,
         across=4,
-        block=1024 if second else 512,
+        band=band,
+        block=512,
     )
-    band = min(height, 64) if height >= 16 else height
-    band = -(-band // rows_at_once) * rows_at_once
     bands = -(-height // band)
     blocks = -(-width // kernel.block)
     step = kernel.step(
@@ -150,12 +149,10 @@ def _step(shape, source, target, work, key, machine):
         first_weights=Operand("first"),
         second_weights=Operand("second"),
         values=Operand("values"),
-        outer=outer,
         middle=middle,
         height=height,
         width=width,
         bands=bands,
-        band=band,
         blocks=blocks,
         x_outer=plane,
         x_middle=width,
@@ -163,7 +160,6 @@ def _step(shape, source, target, work, key, machine):
         out_middle=width,
         out_row=row,
         before=before,
-        after=after,
     )
     region = Region([step], PLACES, machine, slots=5)
     taps = (first[1] if first else 1) + (second[1] if second else 0)

@@ -4,7 +4,7 @@ A tile is a part of the output; its program computes what that part reads, of ea
 is needed (``graph/windows.py``). Tiles that are alike share one program: all but those near an end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, prod
@@ -72,7 +72,7 @@ class Tiles:
         self.simple = simple._replace(nodes=nodes)
         self.output = simple.outputs[0]
         self._grids: dict[str, tuple[int, ...]] = {}
-        self._programs: dict[tuple[int, ...], Inference] = {}
+        self._programs: dict[tuple[int, ...] | None, Inference] = {}
         self._kinds: dict[tuple[int, Span], tuple[int, Span]] = {}
         self._known: list[dict[tuple[Node, ...], int]] = [{} for _ in self.output.space]
 
@@ -187,12 +187,15 @@ class Tiles:
 
     def program(self, window: Window) -> Inference:
         """The program of a part, and of all that are alike."""
-        key = self.kind(window)
+        return self._program(self.kind(window), lambda: self.cut(window))
+
+    def _program(self, key: tuple[int, ...] | None, make: Callable[[], Cut]) -> Inference:
+        """The program of a kind of parts, or of the whole."""
         found = self._programs.pop(key, None)
         if found is None:
             while len(self._programs) >= MAX_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
-            part = Part(self.simple, self.cut(window))
+            part = Part(self.simple, make())
             found = Inference(
                 self.graph,
                 self.state,
@@ -210,6 +213,15 @@ class Tiles:
         if x.shape[1:] != sizes:
             raise FaltungError(f"x.shape={x.shape}: must have the sizes {sizes}")
         made: Array = self.program(window)(x[np.newaxis])[0]
+        return made
+
+    def at_once(self, x: Array) -> Array:
+        """The whole output (C, *sizes) of the whole input (C, *sizes), by methods that do not need
+        to see the whole: the bits of all tiles together. Layers that see the whole are no obstacle.
+        """
+        inputs, simple = self.graph.inputs, self.simple
+        program = self._program(None, lambda: Cut(simple.nodes, inputs, simple.outputs, {}))
+        made: Array = program(x[np.newaxis])[0]
         return made
 
     def changed(self) -> None:

@@ -19,6 +19,7 @@ from faltung.graph.differentiate import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
+from faltung.train.dense import dense
 from faltung.train.evaluate import evaluate
 from faltung.train.history import History
 from faltung.train.loop import Loop
@@ -177,6 +178,41 @@ class Model(Network):
         """
         made: Self = import_module("faltung.onnx.layer").from_onnx(cls, model, input_shape, classes)
         return made
+
+    def dense(self) -> Self:
+        """The same network for pictures of any size, with an answer for every position.
+
+        Linear layers and means over all positions become convolutions and windows of the size that
+        they read, so a classifier of pictures makes a map of classes: of each window of a larger
+        picture that has the size of the training, at the stride of the network.
+
+        Returns
+        -------
+        Model
+            A copy; this one is not changed. Of a picture of ``input_shape`` its outputs are those
+            of this one, with axes of 1 entry behind them, and after a mean up to rounding. Where
+            layers pad, it differs inside a larger picture: they see what is there instead.
+
+        Raises
+        ------
+        ValueError
+            A network for tokens or vectors; a layer that cannot be made dense.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from faltung import Model, nn
+        >>> net = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
+        >>> model = Model(net, (1, 8, 8))
+        >>> dense = model.dense()
+        >>> picture = np.random.default_rng(0).standard_normal((1, 20, 30), dtype=np.float32)
+        >>> dense.predict(picture).shape
+        (2, 13, 23)
+        >>> crop = picture[:, 4:12, 9:17]
+        >>> bool(np.allclose(dense.predict(picture)[:, 4, 9], model.predict(crop), atol=1e-6))
+        True
+        """
+        return dense(self)
 
     def fit(
         self,

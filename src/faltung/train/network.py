@@ -3,17 +3,14 @@
 import json
 import os
 import threading
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.layout import Layout, as_layout, as_samples
+from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
-from faltung.data.native import as_array
-from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.formats.tensors import Words, check_tensors, load_tensors, save_tensors
@@ -23,18 +20,17 @@ from faltung.geometry.conv import KEPT, Kept, computed_in
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
-from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
-from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.plan.choose import Precision, policy_of
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
-from faltung.runtime.buffers import empty
+from faltung.program.tiles import Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.metadata import checked
+from faltung.train.predicting import Predicting
 
 Array = npt.NDArray[Any]
 
@@ -42,11 +38,9 @@ Array = npt.NDArray[Any]
 FORMAT = 1
 # Samples that are predicted at once at most, and bytes of activations that they may take.
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
-# Compiled programs that are kept, each for another batch size.
-MAX_PROGRAMS = 6
 
 
-class Network:
+class Network(Predicting):
     """A network for samples of one shape, with its parameters; see ``Model`` for the arguments.
 
     Several threads may call one; they take turns.
@@ -94,6 +88,7 @@ class Network:
         self._at_once = min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * max(size, 1))))
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
+        self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
         self._lock = threading.RLock()
 
     def _check(self) -> None:
@@ -189,6 +184,8 @@ class Network:
     def changed(self) -> None:
         """Note that the parameters have changed: programs read them again before their next run."""
         self._fresh.clear()
+        for tiles in self._sizes.values():
+            tiles.changed()
 
     def __repr__(self) -> str:
         count = sum(p.size for p in self.graph.parameters if p.trained)
@@ -199,153 +196,6 @@ class Network:
             names = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
             parts.append(f"classes {names}")
         return f"<Model {', '.join(parts)}>"
-
-    # Prediction ----------------------------------------------------------------------------------
-
-    def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
-        """The network compiled for batches of one size, with the parameters as they are now.
-
-        Parameters
-        ----------
-        batch : int
-            How many samples one call takes.
-        softmax : bool
-            Whether the outputs are probabilities along the channels.
-
-        Returns
-        -------
-        Inference
-            Called with exactly ``batch`` samples as ``prepared`` gives them, by one thread at a
-            time.
-        """
-        with self._lock:
-            key = whole("batch", batch, 1), truth("softmax", softmax)
-            found = self._programs.pop(key, None)
-            if found is None:
-                found = Inference(
-                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
-                )
-            elif key not in self._fresh:
-                found.refresh()
-            self._fresh.add(key)
-            self._programs[key] = found  # in order of use
-            if len(self._programs) > MAX_PROGRAMS:
-                oldest = next(iter(self._programs))
-                del self._programs[oldest]
-                self._fresh.discard(oldest)
-            return found
-
-    def predict(self, x: npt.ArrayLike | Source, *, softmax: bool | None = None) -> Array:
-        """The outputs of the network.
-
-        Parameters
-        ----------
-        x : array_like or Source
-            Samples ``(n, *input_shape)``, or a single one without the leading axis; channels may
-            be last, or left out if there is one. Where both fit, they lie as in the arrays of the
-            training. Numbers mean what they meant in training, whatever
-            their dtype (see Notes). Whole numbers for a network with ``tokens``.
-        softmax : bool, optional
-            Whether the outputs become probabilities along the channels. By default they do if the
-            model has classes or was trained on labels.
-
-        Returns
-        -------
-        ndarray
-            ``(n, outputs, *space)`` in the dtype of the model, of one of 16 bits in float32,
-            without ``n`` for a single sample.
-            The bits of a sample's result do not depend on the other samples.
-
-        Raises
-        ------
-        ValueError, TypeError
-            Samples of another shape or kind.
-
-        Notes
-        -----
-        A model that was trained on pictures with values from 0 to 255 divides such values by 255,
-        be they bytes, floats or whole numbers of 64 bits. An array of fractions with nothing above
-        1, or of bools, is taken to be such pictures divided already, and one of whole numbers above
-        255 to have 16 bits. If it was trained on fractions from 0 to 1, whole numbers above 1 are
-        divided by 255, or 65535. A source of pictures in files is converted by what its format
-        says.
-        """
-        if is_source(x):
-            source = in_units(x, self.units)
-            return self._outputs(source.read, len(source), self._softmax(softmax))
-        many, single = self.samples(as_array("x", x))
-        result = self.outputs(self._divided(many), softmax=softmax)
-        return result[0] if single else result
-
-    def outputs(self, x: Array, *, softmax: bool | None = None) -> Array:
-        """The outputs for samples (n, *input_shape) as a source reads them: already divided."""
-        return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
-
-    def _softmax(self, asked: bool | None) -> bool:
-        return self.loss == "cross_entropy" if asked is None else truth("softmax", asked)
-
-    def samples(self, x: Array) -> tuple[Array, bool]:
-        """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
-        kind = "text" if self.tokens else "picture"  # any kind with channels
-        found = as_samples(x, kind, self.input_shape, self.layout)  # type: ignore[arg-type]
-        if found is None:
-            raise FaltungError(
-                f"x.shape={x.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
-            )
-        return found
-
-    def _divided(self, x: Array) -> Array:
-        """Stored numbers as the network was trained to see them."""
-        if self.units is None or self.tokens:
-            return x
-        seen, divisor = self.units.seen(x), self.units.scale
-        if seen is not None:
-            divisor = self.units.divisor(seen)
-            said = self.units.note(seen)
-            if said and divisor == self.units.scale:  # not converted, and far from the training
-                warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=3)
-        return x if divisor == 1 else scaled(x, divisor)
-
-    def prepared(self, x: Array) -> Array:
-        """Samples as ``program`` takes them: divided and standardised as in training, of the dtype
-        of the network; or tokens in range.
-        """
-        return self.standardised(self._divided(x))
-
-    def standardised(self, x: Array) -> Array:
-        """Samples as a source reads them, standardised, of the network's dtype; tokens in range."""
-        if self.tokens:
-            return self.checked_tokens(x)
-        if x.dtype.kind not in "fiub":
-            raise FaltungTypeError(f"x.dtype={x.dtype}: must be real numbers")
-        if self.standard is not None:
-            x = self.standard(np.asarray(x, np.float32))
-        return np.asarray(x, self.graph.dtype)
-
-    def checked_tokens(self, x: Array) -> Array:
-        """Tokens as int64. ValueError: one without a row in the embedding."""
-        tables = [
-            node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
-        ]
-        return check_tokens(x, min(tables))
-
-    def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:
-        """The outputs of samples that are read by their numbers, some at once; the last batch is
-        filled up with zeros.
-        """
-        most = self._at_once
-        made = empty((count, *self.graph.output.shape), self.graph.dtype)
-        batch = min(most, 1 << max(0, count - 1).bit_length())
-        with self._lock:
-            for start in range(0, count, batch):
-                part = self.standardised(read(np.arange(start, min(start + batch, count))))
-                rest = batch - len(part)
-                if rest:
-                    part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
-                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
-                    : batch - rest
-                ]
-        return made
 
     # Keeping -------------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """Separable filters: correlations along one axis, and then along the last, in one go.
 
-What it is.  An item makes some rows of a block of columns. For a few rows at a time it adds the
-  products along the first axis, reading the rows of the input through a table, into a strip of
-  padded rows that stays in the first-level cache; then it adds the products along the last axis,
-  reading the strip. Neither the array between the two nor its borders are ever in memory.
+What it is.  An item makes a band of rows of a block of columns. For a few columns at a time, rows
+  of the input are copied, through a table, to a patch of the first-level cache, and the products
+  along the first axis are added, column by column, into a strip: the rows of the band with the
+  columns beyond its block that the second axis reads. Then the products along the last axis are
+  added from the strip. Neither the array between the two nor its borders are ever in memory.
 When it applies.  Correlations of arrays whose last axis is contiguous. Either of the two may be
   missing. Sums are float32 for float32 arrays, else float64 without contraction, in the order of
   SciPy's: from the centre, then pairs from outside in, where the weights are symmetric.
@@ -11,38 +12,47 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
   Columns of the border are gathered.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
+from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import Elements
 
-# Weights are symmetric ("even"), antisymmetric ("odd"), or neither.
-Parity = str
 # Taps up to which the code has all of them; more are a loop.
 UNROLLED = 16
+# Reads the vectors of row ``number`` of what a sum reads.
+Read = Callable[[Index], list[str]]
+# Broadcasts a weight.
+Weight = Callable[[Index], str]
+Rows = list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Taps:
-    """The weights of a correlation: how many, and whether sums pair them."""
+    """The weights of a correlation: how many, and whether they are symmetric ("even"),
+    antisymmetric ("odd"), which makes sums of pairs, or neither ("").
+    """
 
     size: int
-    parity: Parity = ""
+    parity: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinesKernel(Kernel):
     """``source``, ``target``: how x and out are stored. first: along an axis before the last.
-    second: along the last. constant: whether the borders of each are constants. rows, vectors: made
-    at once along the first axis; ``across``: vectors at once along the last. block: columns.
+    second: along the last. constant: whether the borders of each are constants. rows, vectors: of a
+    tile along the first axis; ``across``: vectors of one along the last. band, block: the most rows
+    and columns of an item.
     """
 
     name = "lines"
     pointers = ("x", "out", "rows", "columns", "first_weights", "second_weights", "values")
     numbers = (
-        *("outer", "middle", "height", "width", "bands", "band", "blocks"),
-        *("x_outer", "x_middle", "out_outer", "out_middle", "out_row", "before", "after"),
+        *("middle", "height", "width", "bands", "blocks"),
+        *("x_outer", "x_middle", "out_outer", "out_middle", "out_row", "before"),
     )
 
     dtype: str
@@ -54,184 +64,216 @@ class LinesKernel(Kernel):
     rows: int
     vectors: int
     across: int
+    band: int
     block: int
 
     @property
     def _halo(self) -> int:
+        """Columns that the second axis reads beyond a block."""
         return self.second.size - 1 if self.second else 0
 
     def _pitch(self, v: Vectors) -> int:
-        """Elements of a row of the strip: also what the last vectors reach beyond it."""
-        beyond = max(self.vectors, self.across) * v.lanes
-        return -(-(self.block + self._halo) // v.lanes) * v.lanes + 2 * beyond
+        """Elements of a row of the strip; no power of two, and what the last tile reads beyond."""
+        most = max(self.vectors, self.across) * v.lanes
+        return -(-(self.block + self._halo) // most) * most + most + v.lanes
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        room = self.rows * self._pitch(v)
-        strip = f.value(f"alloca [{room} x {v.element}], align 64")
-        tail = f.value(f"alloca [{8 * v.lanes} x i64], align 64")
+        taps = self.first.size if self.first else 1
+        strip = f.value(f"alloca [{self.band * self._pitch(v)} x {v.element}], align 64")
+        patch = (self.band + self.rows + taps) * self.vectors * v.lanes
+        patch = f.value(f"alloca [{patch} x {v.element}], align 64")
+        tail = f.value(f"alloca [{v.lanes} x i64], align 64")
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
             plane, band = f.divmod(rest, given["bands"])
             outer, middle = f.divmod(plane, given["middle"])
-            x = self._plane(v, given, "x", self.source, outer, middle)
-            out = self._plane(v, given, "out", self.target, outer, middle)
-            column = f.mul(block, self.block)
-            count = f.minimum(f.sub(given["width"], column), self.block)
-            begin = f.mul(band, given["band"])
-            end = f.minimum(f.add(begin, given["band"]), given["height"])
-            with f.loop(begin, end, step=self.rows) as row:
-                place = Place(x, out, strip, tail, column, count, row.index, end)
-                self._first(v, given, place)
-                if self.second:
-                    self._second(v, given, place)
+            column, row = f.mul(block, self.block), f.mul(band, self.band)
+            place = Place(
+                x=self._plane(v, given, "x", self.source, outer, middle),
+                out=self._plane(v, given, "out", self.target, outer, middle),
+                strip=strip,
+                patch=patch,
+                tail=tail,
+                column=column,
+                columns=f.minimum(f.sub(given["width"], column), self.block),
+                row=row,
+                rows=f.minimum(f.sub(given["height"], row), self.band),
+            )
+            self._first(v, given, place)
+            self._second(v, given, place)
 
     def _plane(
         self, v: Vectors, given: Arguments, name: str, kind: str, outer: str, middle: str
     ) -> str:
-        f = v.function
-        offset = f.add(f.mul(outer, given[f"{name}_outer"]), f.mul(middle, given[f"{name}_middle"]))
-        return Elements(v, kind).at(given[name], offset)
+        return Elements(v, kind).at(given[name], given.offset(name, outer=outer, middle=middle))
 
     # Along the first axis -------------------------------------------------------------------------
 
     def _first(self, v: Vectors, given: Arguments, place: "Place") -> None:
-        """Some rows of the strip, or of the output if there is no second axis."""
+        """The strip. Its position i is column ``column + i - before``."""
         f, lanes = v.function, v.lanes
-        if not self.second:
-            self._columns(v, given, place, "0", place.count, place.column, True)
-            return
-        # Strip position i is column ``column + i - before``.
+        wide = self.vectors * lanes
         start = f.sub(place.column, given["before"])
-        stop = f.add(place.count, self._halo)
-        inside = f.maximum(f.sub("0", start), "0")
-        inside = f.multiple(f.add(inside, lanes - 1), lanes)
-        inside = f.minimum(f.maximum(inside, "0"), stop)
-        ends = f.sub(given["width"], start)  # the first position behind the last column
-        ends = f.maximum(f.minimum(ends, stop), inside)
-        whole = f.add(inside, f.multiple(f.sub(ends, inside), lanes))
-        self._gathered(v, given, place, "0", inside, start)
-        self._columns(v, given, place, inside, whole, start, False)
-        self._gathered(v, given, place, whole, stop, start)
+        stop = f.add(place.columns, self._halo)
+        low = f.maximum(f.sub("0", start), "0")
+        low = f.minimum(f.multiple(f.add(low, wide - 1), wide), stop)
+        high = f.maximum(f.minimum(f.sub(given["width"], start), stop), low)
+        high = f.add(low, f.multiple(f.sub(high, low), wide))
+        for inside, begin, end in ((False, "0", low), (True, low, high), (False, high, stop)):
+            with f.loop(begin, end, step=wide) as at:
+                load = self._loads(v, given, place, at.index, start, inside)
+                self._tile(v, given, place, at.index, load)
+        if self.constant[1]:
+            self._outside(v, given, place, start, stop)
 
-    def _columns(
+    def _loads(
+        self, v: Vectors, given: Arguments, place: "Place", at: str, start: str, inside: bool
+    ) -> Callable[[str], list[str]]:
+        """What loads the columns of a tile from a row that begins at an address."""
+        f, lanes = v.function, v.lanes
+        elements = Elements(v, self.source)
+        if inside:
+            column = f.add(start, at)
+            return lambda row: [
+                elements.load(elements.at(row, f.add(column, q * lanes)))
+                for q in range(self.vectors)
+            ]
+        offsets, masks = [], []
+        for q in range(self.vectors):
+            entry = f.add(f.add(place.column, at), q * lanes)
+            table = f.at(given["columns"], entry, "i32")
+            offsets.append(f.value(f"load <{lanes} x i32>, ptr {table}, align 4"))
+            masks.append(f.value(f"icmp sge <{lanes} x i32> {offsets[-1]}, zeroinitializer"))
+        return lambda row: [
+            elements.gather(row, where, mask) for where, mask in zip(offsets, masks, strict=True)
+        ]
+
+    def _tile(
         self,
         v: Vectors,
         given: Arguments,
         place: "Place",
-        begin: str,
-        end: str,
-        start: str,
-        direct: bool,
+        at: str,
+        load: Callable[[str], list[str]],
     ) -> None:
-        """Contiguous columns: several vectors at a time, then one, then (direct) single ones."""
-        f, lanes = v.function, v.lanes
-        many = self.vectors * lanes
-        stop = f.add(begin, f.multiple(f.sub(end, begin), many))
-        elements = Elements(v, self.source)
-        for vectors, first, last in (
-            (self.vectors, begin, stop),
-            (1, stop, f.add(stop, f.multiple(f.sub(end, stop), lanes))),
-        ):
-            with f.loop(first, last, step=vectors * lanes) as at:
-                column = f.add(start, at.index)
-
-                def load(row: str, q: int, column: str = column) -> str:
-                    return elements.load(elements.at(row, f.add(column, q * lanes)))
-
-                self._rows(v, given, place, at.index, column, vectors, load, direct)
-        if direct:
-            rest = f.add(stop, f.multiple(f.sub(end, stop), lanes))
-            with f.when(f.value(f"icmp slt i64 {rest}, {end}")):
-                column = f.add(start, rest)
-                left = f.sub(end, rest)
-                numbers = ", ".join(f"i32 {i}" for i in range(lanes))
-                mask = v.below(left)
-
-                def some(row: str, q: int) -> str:
-                    return elements.gather(elements.at(row, column), f"<{numbers}>", mask)
-
-                self._rows(v, given, place, rest, column, 1, some, True, left)
-
-    def _gathered(
-        self, v: Vectors, given: Arguments, place: "Place", begin: str, end: str, start: str
-    ) -> None:
-        """Columns of the border, and those beside it: by a table, a vector at a time."""
-        f, lanes = v.function, v.lanes
-        elements = Elements(v, self.source)
-        with f.loop(begin, end, step=lanes) as at:
-            position = f.add(f.add(start, at.index), given["before"])
-            table = f.at(given["columns"], position, "i32")
-            offsets = f.value(f"load <{lanes} x i32>, ptr {table}, align 4")
-            there = f.value(f"icmp sge <{lanes} x i32> {offsets}, zeroinitializer")
-
-            def load(row: str, q: int) -> str:
-                return elements.gather(row, offsets, there)
-
-            self._rows(v, given, place, at.index, "", 1, load, False, there=there)
-
-    def _rows(
-        self, v, given, place, position, column, vectors, load, direct, left=None, there=None
-    ) -> None:
-        f = v.function
+        """Some columns of the strip, all rows."""
+        f, pitch = v.function, self._pitch(v)
+        strip = v.at(place.strip, at)
+        if self.first is None:
+            self._copy(v, given, place, load, place.rows, strip, pitch)
+            return
+        wide = self.vectors * v.lanes
+        count = f.add(place.rows, self.first.size - 1)
+        self._copy(v, given, place, load, count, place.patch, wide)
         to = Elements(v, self.target)
-        made = self._sums(v, given, place, vectors, load)
-        if not direct and self.first:
-            made = [[to.rounded(one) for one in row] for row in made]
-        if self.constant[1] and there is not None:
-            value = v.broadcast(v.at(given["values"], 1))
-            made = [[v.select(there, one, value) for one in row] for row in made]
-        for q, row in enumerate(made):
-            for p, one in enumerate(row):
-                if not direct:
-                    at = f.add(f.add(position, p * v.lanes), q * self._pitch(v))
-                    v.store(one, v.at(place.strip, at))
-                    continue
-                number = f.add(place.row, q)
-                with f.when(f.value(f"icmp slt i64 {number}, {place.end}")):
-                    line = to.at(place.out, f.mul(number, given["out_row"]))
-                    address = to.at(line, f.add(column, p * v.lanes))
-                    if left is None:
-                        to.store(one, address)
-                    else:
-                        self._store_some(v, to, one, place.tail, address, left)
+        make = self._paired if self.first.parity else self._plain
+        weight = self._weights(v, given["first_weights"])
+        with f.loop(0, place.rows, step=self.rows) as row:
+            patch = v.at(place.patch, f.mul(row.index, wide))
 
-    def _store_some(self, v, to, one, tail, address, left) -> None:
+            def read(number: Index) -> list[str]:
+                address = v.at(patch, f.mul(number, wide))
+                return [v.load(v.at(address, q * v.lanes)) for q in range(self.vectors)]
+
+            made = make(v, self.first, self.rows, self.vectors, read, weight)
+            for q, sums in enumerate(made):
+                target = v.at(strip, f.mul(f.add(row.index, q), pitch))
+                for p, one in enumerate(sums):
+                    made_one = to.rounded(one) if self.second else one  # else as it is stored
+                    v.store(made_one, v.at(target, p * v.lanes))
+
+    def _copy(
+        self,
+        v: Vectors,
+        given: Arguments,
+        place: "Place",
+        load: Callable[[str], list[str]],
+        count: str,
+        target: str,
+        pitch: int,
+    ) -> None:
+        """The columns of ``count`` input rows, as the table of rows says."""
         f = v.function
-        to.store(one, tail)
-        with f.loop("0", left) as at:
-            to.copy_one(to.at(tail, at.index), to.at(address, at.index))
-
-    def _sums(self, v, given, place, vectors, load):
-        """Sums of ``rows`` rows by ``vectors`` vectors."""
-        f, first = v.function, self.first
+        elements = Elements(v, self.source)
         table = f.at(given["rows"], place.row, "i64")
         value = v.broadcast(given["values"]) if self.constant[0] else ""
-        elements = Elements(v, self.source)
+        with f.loop(0, count) as row:
+            offset = f.word(table, row.index)
+            to = v.at(target, f.mul(row.index, pitch))
+            if self.constant[0]:
+                outside = f.value(f"icmp slt i64 {offset}, 0")
+                found = load(elements.at(place.x, f.maximum(offset, "0")))
+                found = [
+                    f.value(f"select i1 {outside}, {v.type} {value}, {v.type} {one}")
+                    for one in found
+                ]
+            else:
+                found = load(elements.at(place.x, offset))
+            for q, one in enumerate(found):
+                v.store(one, v.at(to, q * v.lanes))
 
-        def read(number):
-            """The vectors of an input row."""
-            offset = f.word(table, number)
-            if not self.constant[0]:
-                row = elements.at(place.x, offset)
-                return [load(row, q) for q in range(vectors)]
-            outside = f.value(f"icmp slt i64 {offset}, 0")
-            row = elements.at(place.x, f.maximum(offset, "0"))
-            found = [load(row, q) for q in range(vectors)]
-            kind = v.type
-            return [
-                f.value(f"select i1 {outside}, {kind} {value}, {kind} {one}") for one in found
-            ]
+    def _outside(
+        self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str
+    ) -> None:
+        """The constant where the strip lies beyond the ends of the last axis."""
+        f = v.function
+        value = f.value(f"load {v.element}, ptr {v.at(given['values'], 1)}, align {v.bytes}")
+        low = f.minimum(f.maximum(f.sub("0", start), "0"), stop)
+        high = f.maximum(f.minimum(f.sub(given["width"], start), stop), "0")
+        with f.loop(0, place.rows) as row:
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            for begin, end in (("0", low), (high, stop)):
+                with f.loop(begin, end) as at:
+                    v.store_one(value, v.at(strip, at.index))
 
-        if first is None:
-            return [read(q) for q in range(self.rows)]
-        weight = lambda t: v.broadcast(v.at(given["first_weights"], t))
-        if first.parity:
-            return self._paired(v, first, vectors, read, weight)
-        return self._plain(v, first, vectors, read, weight)
+    # Along the last axis --------------------------------------------------------------------------
 
-    def _plain(self, v, taps, vectors, read, weight):
-        f, rows, size = v.function, self.rows, taps.size
+    def _second(self, v: Vectors, given: Arguments, place: "Place") -> None:
+        """The output rows from the strip."""
+        f, lanes = v.function, v.lanes
+        to = Elements(v, self.target)
+        many = self.across * lanes
+        stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
+        with f.loop(0, place.rows) as row:
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
+            line = to.at(line, place.column)
+            for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
+                with f.loop(begin, end, step=vectors * lanes) as at:
+                    made = self._along(v, given, v.at(strip, at.index), vectors)
+                    for p, one in enumerate(made):
+                        to.store(one, to.at(line, f.add(at.index, p * lanes)))
+            with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
+                (one,) = self._along(v, given, v.at(strip, last), 1)
+                to.store(one, place.tail)
+                with f.loop("0", f.sub(place.columns, last)) as at:
+                    there = to.at(line, f.add(last, at.index))
+                    to.copy_one(to.at(place.tail, at.index), there)
+
+    def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
+        """Vectors of sums along the last axis."""
+        f = v.function
+
+        def read(number: Index) -> list[str]:
+            address = v.at(strip, number)
+            return [v.load(v.at(address, q * v.lanes)) for q in range(vectors)]
+
+        if self.second is None:
+            return read(0)
+        make = self._paired if self.second.parity else self._plain
+        weight = self._weights(v, given["second_weights"])
+        return make(v, self.second, 1, vectors, read, weight)[0]
+
+    # Sums -----------------------------------------------------------------------------------------
+
+    def _weights(self, v: Vectors, weights: str) -> Weight:
+        return lambda number: v.broadcast(v.at(weights, number))
+
+    def _plain(
+        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
+    ) -> Rows:
+        f, size = v.function, taps.size
         contracted = v.dtype == "float32"
         acc = [[None] * vectors for _ in range(rows)]
 
@@ -281,9 +323,11 @@ class LinesKernel(Kernel):
             return v.multiply_add(x, w, acc)
         return v.add(acc, v.mul(x, w))
 
-    def _paired(self, v, taps, vectors, read, weight):
+    def _paired(
+        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
+    ) -> Rows:
         """From the centre, then pairs from outside in, each pair added before it is multiplied."""
-        f, rows, half = v.function, self.rows, taps.size // 2
+        f, half = v.function, taps.size // 2
         join = v.add if taps.parity == "even" else v.sub
         w = weight(half)
         acc = []
@@ -328,58 +372,17 @@ class LinesKernel(Kernel):
             t.carry(flat)
         return [t.results[i * n : (i + 1) * n] for i in range(rows)]
 
-    # Along the last axis --------------------------------------------------------------------------
-
-    def _second(self, v: Vectors, given: Arguments, place: "Place") -> None:
-        """The output rows from the strip."""
-        f, lanes = v.function, v.lanes
-        to = Elements(v, self.target)
-        rows = f.minimum(f.sub(place.end, place.row), self.rows)
-        with f.loop(0, rows) as q:
-            strip = v.at(place.strip, f.mul(q.index, self._pitch(v)))
-            line = to.at(place.out, f.mul(f.add(place.row, q.index), given["out_row"]))
-            line = to.at(line, place.column)
-            many = self.across * lanes
-            stop = f.multiple(place.count, many)
-            last = f.multiple(place.count, lanes)
-            for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
-                with f.loop(begin, end, step=vectors * lanes) as at:
-                    made = self._along(v, given, v.at(strip, at.index), vectors)
-                    for p, one in enumerate(made):
-                        to.store(one, to.at(line, f.add(at.index, p * lanes)))
-            with f.when(f.value(f"icmp slt i64 {last}, {place.count}")):
-                (one,) = self._along(v, given, v.at(strip, last), 1)
-                left = f.sub(place.count, last)
-                self._store_some(v, to, one, place.tail, to.at(line, last), left)
-
-    def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
-        """Sums along the last axis, as those along the first of a single row."""
-        f = v.function
-
-        def read(number):
-            return [v.load(v.at(strip, f.add(number, q * v.lanes))) for q in range(vectors)]
-
-        weight = lambda t: v.broadcast(v.at(given["second_weights"], t))
-        single = self.single
-        make = single._paired if self.second.parity else single._plain
-        return make(v, self.second, vectors, read, weight)[0]
-
-    @property
-    def single(self):
-        from dataclasses import replace
-
-        return replace(self, rows=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the work of an item is: its arrays, its columns, its row and where its rows end."""
+    """Where the work of an item is: its arrays, its columns and its rows."""
 
     x: str
     out: str
     strip: str
+    patch: str
     tail: str
     column: str
-    count: str
+    columns: str
     row: str
-    end: str
+    rows: str

@@ -1,0 +1,322 @@
+"""What a network predicts: of samples in memory, of sources, and of pictures of any size."""
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.boxes import Boxes, arranged, is_stored_elsewhere
+from faltung.data.layout import Layout, as_samples
+from faltung.data.native import as_array
+from faltung.data.source import Source, in_units, is_source, scaled
+from faltung.data.standard import Standard
+from faltung.data.units import Units
+from faltung.geometry.check import truth, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.graph.differentiate import Loss
+from faltung.graph.ops import Embed
+from faltung.graph.value import Graph
+from faltung.graph.windows import Window
+from faltung.methods.rows.embedding import check_tokens
+from faltung.nn import Layer
+from faltung.plan.choose import Precision
+from faltung.program.inference import Inference
+from faltung.program.state import State
+from faltung.program.tiles import Tiles
+from faltung.runtime.buffers import empty
+from faltung.train.any_size import Tiled, graph_for
+
+Array = npt.NDArray[Any]
+
+# Compiled programs that are kept, each for another batch size; sizes of pictures that are.
+MAX_PROGRAMS, MAX_SIZES = 6, 3
+
+
+class Predicting:
+    """The part of ``Network`` that predicts; what it has is made there."""
+
+    net: Layer
+    graph: Graph
+    state: State
+    standard: Standard | None
+    units: Units | None
+    layout: Layout
+    loss: Loss | None
+    precision: Precision
+    tokens: bool
+    _at_once: int
+    _programs: dict[tuple[int, bool], Inference]
+    _fresh: set[tuple[int, bool]]
+    _sizes: dict[tuple[tuple[int, ...], bool], Tiles]
+    _lock: threading.RLock
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.graph.input.shape
+
+    def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
+        """The network compiled for batches of one size, with the parameters as they are now.
+
+        Parameters
+        ----------
+        batch : int
+            How many samples one call takes.
+        softmax : bool
+            Whether the outputs are probabilities along the channels.
+
+        Returns
+        -------
+        Inference
+            Called with exactly ``batch`` samples as ``prepared`` gives them, by one thread at a
+            time.
+        """
+        with self._lock:
+            key = whole("batch", batch, 1), truth("softmax", softmax)
+            found = self._programs.pop(key, None)
+            if found is None:
+                found = Inference(
+                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
+                )
+            elif key not in self._fresh:
+                found.refresh()
+            self._fresh.add(key)
+            self._programs[key] = found  # in order of use
+            if len(self._programs) > MAX_PROGRAMS:
+                oldest = next(iter(self._programs))
+                del self._programs[oldest]
+                self._fresh.discard(oldest)
+            return found
+
+    @overload
+    def predict(
+        self,
+        x: npt.ArrayLike | Source,
+        *,
+        softmax: bool | None = None,
+        tile: int | Sequence[int] | None = None,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        x: Any,
+        *,
+        softmax: bool | None = None,
+        tile: int | Sequence[int] | None = None,
+        out: Any = None,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        softmax: bool | None = None,
+        tile: int | Sequence[int] | None = None,
+        out: Any = None,
+    ) -> Any:
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        x : array_like, Source, Dask array or Zarr array
+            Samples ``(n, *input_shape)``, or a single one without the leading axis; channels may
+            be last, or left out if there is one. Where both fit, they lie as in the arrays of the
+            training. Numbers mean what they meant in training, whatever their dtype (see Notes).
+            Whole numbers for a network with ``tokens``. Samples may be larger or smaller than
+            those of the training, if the network has no layer that is made for one size.
+        softmax : bool, optional
+            Whether the outputs become probabilities along the channels. By default they do if the
+            model has classes or was trained on labels.
+        tile : int, or one int for each spatial axis, optional
+            Of a picture of another size, or one that is stored elsewhere: positions of the output
+            that are computed at a time. By default as many as fit in a part of the memory. It does
+            not change the result.
+        out : array, optional
+            Where the outputs of such a picture are written, of their shape: anything with
+            ``shape``, ``dtype`` and assignment, such as a Zarr array, which is written in whole
+            chunks.
+
+        Returns
+        -------
+        ndarray or Dask array
+            ``(n, outputs, *space)`` in the dtype of the model, of one of 16 bits in float32,
+            without ``n`` for a single sample. ``out``, if it is given. Of a Dask array a Dask
+            array that has computed nothing, with a chunk for each tile.
+            The bits of a sample's result do not depend on the other samples, nor on tiles.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Samples of another shape or kind; a size that does not suit the network; a layer that
+            sees the whole picture, where it does not fit in memory; an ``out`` of another shape,
+            or with chunks across tiles.
+        MemoryError
+            More than fits, where ``out`` is not given.
+
+        Notes
+        -----
+        A model that was trained on pictures with values from 0 to 255 divides such values by 255,
+        be they bytes, floats or whole numbers of 64 bits. An array of fractions with nothing above
+        1, or of bools, is taken to be such pictures divided already, and one of whole numbers above
+        255 to have 16 bits. If it was trained on fractions from 0 to 1, whole numbers above 1 are
+        divided by 255, or 65535. A source of pictures in files is converted by what its format
+        says.
+
+        A picture that is not of the size of the training is computed at once if that fits in
+        memory, else in tiles, with the same bits: a tile reads exactly what the network sees, and
+        padding is where the picture ends and nowhere else. Fourier transforms and Strassen's
+        algorithm, which look at the whole picture, are not used for it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from faltung import Model, nn
+        >>> model = Model(nn.Conv(2, 3, padding="same"), (1, 16, 16))
+        >>> picture = np.ones((1, 300, 200), np.float32)
+        >>> whole, tiles = model.predict(picture), model.predict(picture, tile=64)
+        >>> whole.shape, whole.tobytes() == tiles.tobytes()
+        ((2, 300, 200), True)
+        """
+        if is_source(x):
+            source = in_units(x, self.units)
+            return self._outputs(source.read, len(source), self._softmax(softmax))
+        if is_stored_elsewhere(x):
+            if type(x).__module__.partition(".")[0] == "dask":
+                return import_module("faltung.dask.networks").predicted(
+                    self, x, softmax=self._softmax(softmax), tile=tile, out=out
+                )
+            return self._in_tiles(x, softmax, tile, out)
+        array = as_array("x", x)
+        if tile is None and out is None and self._samples(array) is not None:
+            many, single = self.samples(array)
+            result = self.outputs(self._divided(many), softmax=softmax)
+            return result[0] if single else result
+        if self.tokens or arranged(array.shape, self.input_shape, self.layout) is None:
+            self.samples(array)  # says which shape it must have
+        return self._in_tiles(array, softmax, tile, out)
+
+    def _in_tiles(
+        self, x: Any, softmax: bool | None, tile: int | Sequence[int] | None, out: Any
+    ) -> Any:
+        """The outputs for pictures of any size, or that are read a part at a time."""
+        job = Tiled(self, self.boxes(x), softmax=self._softmax(softmax), tile=tile, out=out)
+        return job.whole() if out is None else job.into(out)
+
+    def boxes(self, x: Any) -> Boxes:
+        """An array as samples of any size that are read in parts. ValueError, TypeError."""
+        return Boxes.of(x, self.input_shape, self.layout)
+
+    def sized(self, space: Sequence[int], softmax: bool) -> Tiles:
+        """The network for samples of another size, in tiles. ValueError: it has no such size."""
+        key = tuple(space), softmax
+        with self._lock:
+            found = self._sizes.pop(key, None)
+            if found is None:
+                graph = graph_for(self.net, self.graph, key[0])
+                found = Tiles(graph, self.state, softmax=softmax, precision=self.precision)
+            self._sizes[key] = found
+            while len(self._sizes) > MAX_SIZES:
+                del self._sizes[next(iter(self._sizes))]
+            return found
+
+    def part(self, x: Array, space: tuple[int, ...], window: Window | None, softmax: bool) -> Array:
+        """A window of the outputs (C, *sizes) for a sample of a size; None: all of it. x: what it
+        reads of the sample, as ``part_in`` gives it.
+        """
+        with self._lock:
+            if window is None and space == self.input_shape[1:]:
+                made: Array = self.program(1, softmax=softmax)(x[np.newaxis])[0]
+                return made
+            tiles = self.sized(space, softmax)
+            return tiles.at_once(x) if window is None else tiles.run(window, x)
+
+    def part_in(self, x: Array, divisor: float) -> Array:
+        """A part of a stored sample (C, *sizes) as the network takes it."""
+        divided = x if divisor == 1 else scaled(x, divisor)
+        return np.ascontiguousarray(self.standardised(divided[np.newaxis])[0])
+
+    def outputs(self, x: Array, *, softmax: bool | None = None) -> Array:
+        """The outputs for samples (n, *input_shape) as a source reads them: already divided."""
+        return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
+
+    def _softmax(self, asked: bool | None) -> bool:
+        return self.loss == "cross_entropy" if asked is None else truth("softmax", asked)
+
+    def _samples(self, x: Array) -> tuple[Array, bool] | None:
+        kind = "text" if self.tokens else "picture"  # any kind with channels
+        return as_samples(x, kind, self.input_shape, self.layout)  # type: ignore[arg-type]
+
+    def samples(self, x: Array) -> tuple[Array, bool]:
+        """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
+        found = self._samples(x)
+        if found is None:
+            raise FaltungError(
+                f"x.shape={x.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
+            )
+        return found
+
+    def _divided(self, x: Array) -> Array:
+        """Stored numbers as the network was trained to see them."""
+        if self.units is None or self.tokens:
+            return x
+        divisor = self.divisor(self.units.seen(x))
+        return x if divisor == 1 else scaled(x, divisor)
+
+    def divisor(self, seen: Units | None) -> float:
+        """What stored numbers are divided by, of which that much was seen; with a warning where
+        they are far from the training.
+        """
+        if self.units is None:
+            return 1.0
+        if seen is None:
+            return self.units.scale
+        divisor, said = self.units.divisor(seen), self.units.note(seen)
+        if said and divisor == self.units.scale:  # not converted
+            warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=4)
+        return divisor
+
+    def prepared(self, x: Array) -> Array:
+        """Samples as ``program`` takes them: divided and standardised as in training, of the dtype
+        of the network; or tokens in range.
+        """
+        return self.standardised(self._divided(x))
+
+    def standardised(self, x: Array) -> Array:
+        """Samples as a source reads them, standardised, of the network's dtype; tokens in range."""
+        if self.tokens:
+            return self.checked_tokens(x)
+        if x.dtype.kind not in "fiub":
+            raise FaltungTypeError(f"x.dtype={x.dtype}: must be real numbers")
+        if self.standard is not None:
+            x = self.standard(np.asarray(x, np.float32))
+        return np.asarray(x, self.graph.dtype)
+
+    def checked_tokens(self, x: Array) -> Array:
+        """Tokens as int64. ValueError: one without a row in the embedding."""
+        tables = [
+            node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
+        ]
+        return check_tokens(x, min(tables))
+
+    def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:
+        """The outputs of samples that are read by their numbers, some at once; the last batch is
+        filled up with zeros.
+        """
+        most = self._at_once
+        made = empty((count, *self.graph.output.shape), self.graph.dtype)
+        batch = min(most, 1 << max(0, count - 1).bit_length())
+        with self._lock:
+            for start in range(0, count, batch):
+                part = self.standardised(read(np.arange(start, min(start + batch, count))))
+                rest = batch - len(part)
+                if rest:
+                    part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
+                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
+                    : batch - rest
+                ]
+        return made
