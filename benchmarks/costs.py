@@ -8,28 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.filters import FILTERS as FILTER_ROWS
 from benchmarks.networks import facts
 from benchmarks.peers import OURS, TABLES
 from benchmarks.processes import WorkerProcess
-from benchmarks.protocol import TRAINING, Message
+from benchmarks.protocol import FILTERS, TRAINING, Message
 from benchmarks.results import TIMED, Cost, Row
 
 LIMIT_SECONDS = 180.0  # for one answer
-ORACLE = "torch"
+# The peer that says what is right.
+ORACLES = {FILTERS: "scipy"}
 CACHE = "FALTUNG_CACHE"
 Environment = Mapping[str, str]
 NOTHING: Environment = {}
 
 
 class Answers:
-    """The correct results, by PyTorch in float64, in a separate process.
+    """The correct results, by PyTorch in float64 or by SciPy, in a separate process.
 
-    Without PyTorch there are none, and this is reported once.
+    Without it there are none, and this is reported once.
     """
 
     def __init__(self, subject: str, threads: int, environment: Environment = NOTHING) -> None:
         self._oracle: WorkerProcess | None = WorkerProcess(
-            ORACLE, threads, subject=subject, environment=environment
+            ORACLES.get(subject, "torch"), threads, subject=subject, environment=environment
         )
 
     def __call__(self, text: str, direction: str, path: str) -> bool:
@@ -48,6 +50,28 @@ class Answers:
         if self._oracle is not None:
             self._oracle.close()
         self._oracle = None
+
+
+class Memory:
+    """Adds the memory of every peer to the rows of filters that ask for it."""
+
+    def __init__(self, threads: int, *, ask: bool = True) -> None:
+        self.threads, self.ask = threads, ask
+        self.names = {row.name for row in FILTER_ROWS if row.memory}
+
+    def __call__(self, row: Row) -> Row:
+        if not self.ask or row.name not in self.names:
+            return row
+        request = {"op": "memory", "text": row.text, "direction": row.direction}
+        found = {}
+        for name, outcome in row.outcomes.items():
+            if outcome.kind == TIMED:
+                worker = WorkerProcess(name, self.threads, subject=FILTERS)
+                try:
+                    found[name] = Cost(peak_bytes=worker.ask(request, LIMIT_SECONDS).get("bytes"))
+                finally:
+                    worker.close()
+        return replace(row, costs=found)
 
 
 class Costs:

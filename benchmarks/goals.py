@@ -4,10 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.bounds import bounds
+from benchmarks.filters import FILTERS as FILTER_ROWS
+from benchmarks.filters import Filter
 from benchmarks.protocol import (
     DEPTHWISE,
     DIRECTIONS,
     FILE,
+    FILTER,
+    FILTERS,
     FORWARD,
     INFERENCE,
     INPUT_GRAD,
@@ -266,6 +270,22 @@ def _near(what: str, worst: float, measure: str) -> tuple[Goal, ...]:
     )
 
 
+def _filter(row: Filter) -> tuple[Goal, ...]:
+    """The goals for one row of filters, which has them itself."""
+
+    def applies(one: Row) -> bool:
+        return one.name == row.name
+
+    def goal(peer: str, worst: float, measure: str, more: str) -> Goal:
+        text = f"{row.name}, against {peer}{more}"
+        return Goal(text, applies, worst, 0, FILTER, peers=(peer,), measure=measure)
+
+    return (
+        *(goal(peer, worst, TIME, "") for peer, worst in row.goals.items()),
+        *(goal(peer, 1 / most, MEMORY, ", memory") for peer, most in row.memory.items()),
+    )
+
+
 # Goals of subjects that have their own.
 SPECIAL: dict[str, tuple[Goal, ...]] = {
     POINTWISE: (
@@ -288,6 +308,7 @@ SPECIAL: dict[str, tuple[Goal, ...]] = {
         )
     ),
     ONNX: (_files(1), _files(8)),
+    FILTERS: tuple(goal for row in FILTER_ROWS for goal in _filter(row)),
 }
 
 

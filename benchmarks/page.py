@@ -1,11 +1,20 @@
 """A run as a Markdown page: machine, goals, means, losses, all rows, what was not measured."""
 
-from benchmarks import limits, page_bounds, page_files, page_layers, page_networks, page_windows
+from benchmarks import (
+    limits,
+    page_bounds,
+    page_files,
+    page_filters,
+    page_layers,
+    page_networks,
+    page_windows,
+)
 from benchmarks.goals import Verdict, judge
 from benchmarks.peers import OURS, TABLES
 from benchmarks.protocol import (
     CONVOLUTIONS,
     DEPTHWISE,
+    FILTERS,
     LAYERS,
     NETWORKS,
     ONNX,
@@ -23,6 +32,7 @@ SECTIONS = {
     TRAINING: page_networks,
     WINDOWS: page_windows,
     ONNX: page_files,
+    FILTERS: page_filters,
     POINTWISE: page_bounds,
     DEPTHWISE: page_bounds,
 }
@@ -32,6 +42,7 @@ HEADINGS = {
     TRAINING: "Benchmark results: steps of training",
     WINDOWS: "Benchmark results: poolings and local layers",
     ONNX: "Benchmark results: networks as ONNX files",
+    FILTERS: "Benchmark results: filters of arrays and signals",
     POINTWISE: "Benchmark results: 1x1 layers",
     DEPTHWISE: "Benchmark results: depthwise layers",
 }

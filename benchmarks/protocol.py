@@ -32,9 +32,10 @@ WINDOW = "window"
 WINDOW_GRAD = "window_grad"
 WINDOW_DIRECTIONS = (WINDOW, WINDOW_GRAD)
 FILE = "file"
+FILTER = "filter"
 
 LAYERS, NETWORKS, TRAINING, WINDOWS = "layers", "networks", "training", "windows"
-POINTWISE, DEPTHWISE, ONNX = "pointwise", "depthwise", "onnx"
+POINTWISE, DEPTHWISE, ONNX, FILTERS = "pointwise", "depthwise", "onnx", "filters"
 SUBJECTS: dict[str, tuple[str, ...]] = {
     LAYERS: DIRECTIONS,
     POINTWISE: DIRECTIONS,
@@ -43,6 +44,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     NETWORKS: (INFERENCE,),
     TRAINING: (STEP,),
     WINDOWS: WINDOW_DIRECTIONS,
+    FILTERS: (FILTER,),
 }
 # Subjects whose rows are convolutions.
 CONVOLUTIONS = (LAYERS, POINTWISE, DEPTHWISE)

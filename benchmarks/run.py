@@ -2,14 +2,15 @@
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import results, sessions
-from benchmarks.costs import Answers, Costs
+from benchmarks.costs import Answers, Costs, Memory
+from benchmarks.filters import scaled
 from benchmarks.machine import Others, describe
 from benchmarks.network_problem import FOLDER as ARRAYS
 from benchmarks.page import page
@@ -19,6 +20,7 @@ from benchmarks.protocol import (
     CONVOLUTIONS,
     DEPTHWISE,
     DIRECTIONS,
+    FILTERS,
     FORWARD,
     INPUT_GRAD,
     LAYERS,
@@ -58,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     slow = argparse.BooleanOptionalAction
     add("--slow-peers", action=slow, help="those that compile for minutes (networks: yes)")
     add("--costs", action=slow, default=True, help="of networks: compile times, memory, commands")
+    add("--scale", type=float, default=1.0, help="filters: a factor on the sizes, to try them")
     add("--no-check", action="store_true", help="leave out the comparison with float64")
     add("--peak", type=float, metavar="GFLOPS", help="the FMA peak, if it is known already")
     add("--out", type=Path, help="the page (.md); its JSON goes next to it; '-' writes none")
@@ -93,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write(results.read(options.page), options.page.with_suffix(".md"))
         return 0
     rows = select(options.subject, options.only, options.core)
+    if options.scale != 1:
+        rows = scaled(rows, options.scale)
     if not rows:
         made.error(f"only={options.only!r}: no row has this in its name or text")
     if options.threads < 1 or options.rounds < 1:
@@ -195,7 +200,12 @@ def _rows(
         directions = SUBJECTS[WINDOWS]
         return measure(rows, directions, workers, settings, _report, window_answer)
     shared = (options.subject, options.threads, environment)
-    answers, costs = Answers(*shared), Costs(*shared, ask=options.costs)
+    answers = Answers(*shared)
+    costs: Callable[[results.Row], results.Row]
+    if options.subject == FILTERS:
+        costs = Memory(options.threads, ask=options.costs)
+    else:
+        costs = Costs(*shared, ask=options.costs)
     try:
         return measure(rows, SUBJECTS[options.subject], workers, settings, _report, answers, costs)
     finally:

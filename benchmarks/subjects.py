@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.filters import FILTERS as FILTER_ROWS
 from benchmarks.layers import LAYERS as LAYER_ROWS
 from benchmarks.networks import NETWORKS as NETWORK_ROWS
 from benchmarks.networks import STEPS
 from benchmarks.pointwise import DEPTHWISE as DEPTHWISE_ROWS
 from benchmarks.pointwise import POINTWISE as POINTWISE_ROWS
-from benchmarks.protocol import DEPTHWISE, LAYERS, NETWORKS, POINTWISE, TRAINING, WINDOWS
+from benchmarks.protocol import (
+    DEPTHWISE,
+    FILTERS,
+    LAYERS,
+    NETWORKS,
+    POINTWISE,
+    TRAINING,
+    WINDOWS,
+)
 from benchmarks.turns import Entry
 from benchmarks.windows import WINDOWS as WINDOW_ROWS
 
@@ -34,6 +43,7 @@ SUBJECTS: dict[str, Subject] = {
     NETWORKS: Subject(NETWORK_ROWS, 0.4, 240.0, 150.0, slow_peers=True),
     TRAINING: Subject(STEPS, 0.8, 900.0, 600.0),
     WINDOWS: Subject(WINDOW_ROWS, 0.15, 12.0, 90.0),
+    FILTERS: Subject(FILTER_ROWS, 0.3, 12.0, 120.0),
 }
 
 

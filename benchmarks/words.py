@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.protocol import (
     FILE,
+    FILTER,
     FORWARD,
     INFERENCE,
     INPUT_GRAD,
@@ -22,6 +23,7 @@ TITLES = {
     INFERENCE: "Inference",
     STEP: "Step of training",
     FILE: "Inference",
+    FILTER: "Forward",
     WINDOW: "Forward",
     WINDOW_GRAD: "Gradient for the input",
 }
@@ -51,7 +53,7 @@ def milliseconds(ns: float) -> str:
 
 def unit(direction: str) -> str:
     """The unit of time for a direction: of layers, or of whole networks."""
-    return "ms" if direction in (INFERENCE, STEP, FILE) else "us"
+    return "ms" if direction in (INFERENCE, STEP, FILE, FILTER) else "us"
 
 
 def duration(ns: float, direction: str) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns
 from typing import IO
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from benchmarks import memory, network_problem
 from benchmarks.file_problem import FileProblem
+from benchmarks.filter_problem import FilterProblem
 from benchmarks.peers import TABLES, Missing, Task, Unable, faltung, implementation
 from benchmarks.problem import Problem
 from benchmarks.protocol import (
     DIRECTIONS,
     FILE,
+    FILTER,
     SUBJECTS,
     WINDOW_DIRECTIONS,
     Message,
@@ -29,6 +32,11 @@ from benchmarks.protocol import (
 )
 from benchmarks.timing import samples
 from benchmarks.window_problem import WindowProblem
+
+# Before memory is measured, a problem that makes a library create what it needs once: threads, code
+# generators. Then so many calls: a filter of Dask's takes long, and gives back what it took.
+SMALL, CALLS = "lenet5 1x8x8 n2 lr0.01", 3
+SMALL_FILTER = "dask correlate 96x96 float32 kernel=9x9 chunks=64"
 
 
 class Worker:
@@ -59,7 +67,7 @@ class Worker:
                 case "answer":
                     return self.save_answer(request)
                 case "memory":
-                    return {"bytes": memory.growth(self.module.build, request, self.peer.variant)}
+                    return self.memory(request)
             return {"failed": f"op={request['op']!r}: not a request"}
         except Missing as error:
             return {"missing": str(error)}
@@ -86,6 +94,13 @@ class Worker:
         self.task = task
         return {"ready_ns": ready, "error": error}
 
+    def memory(self, request: Message) -> Message:
+        """Most memory above that before the problem was built."""
+        small, calls = (SMALL_FILTER, 1) if request["direction"] == FILTER else (SMALL, CALLS)
+        build = partial(self.module.build, variant=self.peer.variant)
+        problems = [partial(made, request | {"text": text}) for text in (small, request["text"])]
+        return {"bytes": memory.growth(build, *problems, calls)}
+
     def save_answer(self, request: Message) -> Message:
         """Store the correct result, by this peer; only for networks and files."""
         np.save(request["path"], self.module.answer(made(request)))  # type: ignore[attr-defined]
@@ -97,7 +112,7 @@ class Worker:
         return {"ns": samples(self.task.call, float(request["seconds"]))}
 
 
-Made = Problem | WindowProblem | FileProblem | network_problem.NetworkProblem
+Made = Problem | WindowProblem | FileProblem | FilterProblem | network_problem.NetworkProblem
 
 
 def made(request: Message) -> Made:
@@ -108,6 +123,8 @@ def made(request: Message) -> Made:
         return WindowProblem(request["text"], request["direction"])
     if request["direction"] == FILE:
         return FileProblem(request["text"])
+    if request["direction"] == FILTER:
+        return FilterProblem(request["text"])
     return network_problem.draw(request["text"], request["direction"])
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import faltung
-from faltung import nets, nn
+from faltung import ndimage, nets, nn
 from faltung.ops.options import GeometryOptions
 
 SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Notes", "References", "Examples"]
 PUBLIC: dict[str, Callable[..., Any]] = {
     f"{module.__name__}.{name}": found
-    for module in (faltung, nn, nets)
+    for module in (faltung, ndimage, nn, nets)
     for name in module.__all__
     if callable(found := getattr(module, name))
 }
@@ -73,7 +73,7 @@ def test_example_is_run(name: str) -> None:
     assert f"{found.__module__}.{found.__qualname__}" in tests
 
 
-@pytest.mark.parametrize("module", [faltung, nn, nets], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [faltung, ndimage, nn, nets], ids=lambda module: module.__name__)
 def test_dir_lists_what_is_public(module: Any) -> None:
     assert dir(module) == sorted(module.__all__)
     assert all(hasattr(module, name) for name in dir(module))

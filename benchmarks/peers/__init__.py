@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from benchmarks.problem import Array
 from benchmarks.protocol import (
     DEPTHWISE,
+    FILTERS,
     LAYERS,
     NETWORKS,
     ONNX,
@@ -121,6 +122,13 @@ FILE_PEERS: dict[str, Peer] = {
     "ncnn": Peer("files.ncnn", "", "`NAME.ncnn.param` beside the file, no fp16 or bf16; batch 1"),
 }
 
+FILTER_PEERS: dict[str, Peer] = {
+    "faltung": Peer("filters.faltung", "", "`faltung.ndimage` and `.signal`"),
+    "scipy": Peer("filters.scipy", "", "`scipy.ndimage` and `.signal`, one thread"),
+    "opencv": Peer("filters.opencv", "", "`cv2`, on pictures"),
+    "dask-image": Peer("filters.dask_image", "", "`dask_image.ndfilters`, threads of Dask"),
+}
+
 # Peers of a single layer with channels.
 LAYER_PEERS = {
     name: PEERS[name]
@@ -143,6 +151,7 @@ TABLES = {
     NETWORKS: NETWORK_PEERS,
     TRAINING: STEP_PEERS,
     WINDOWS: WINDOW_PEERS,
+    FILTERS: FILTER_PEERS,
 }
 
 OURS = ("faltung", "faltung-nchw", "faltung-bound")

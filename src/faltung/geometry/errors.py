@@ -38,6 +38,14 @@ class FaltungTypeError(FaltungError, TypeError):
     """A mistake in the type of what was given."""
 
 
+class FaltungRuntimeError(FaltungError, RuntimeError):
+    """A mistake for which SciPy, whose place Faltung takes, raises a ``RuntimeError``."""
+
+
+class FaltungIndexError(FaltungError, IndexError):
+    """An axis that an array does not have."""
+
+
 class FaltungMemoryError(FaltungError, MemoryError):
     """What was asked for does not fit into memory."""
 

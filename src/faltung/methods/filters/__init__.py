@@ -1,0 +1,1 @@
+"""Filters of arrays of one channel, of any dtype, along their axes."""
