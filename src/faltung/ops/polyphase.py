@@ -20,16 +20,19 @@ from faltung.runtime.threads import threads_to_use
 __all__ = ["Bank", "bank", "filter_phases"]
 
 SCRATCH = COUNTS.index("scratch")
+# Names of dtypes by their letters, which are found faster.
+DTYPES = {"f": "float32", "d": "float64"}
 NAMES = ("x", "weights", "offsets", "out", "scratch", "counts")
 
 
+_kernel = lru_cache(maxsize=16)(kernel_of)
 _counts = lru_cache(maxsize=1024)(counts)
 
 
 @lru_cache(maxsize=16)
 def _region(machine: Machine, dtype: str) -> Region:
     given: dict[str, Any] = {name: Operand(name) for name in NAMES}
-    step = kernel_of(machine, dtype).step(MAX_ITEMS, "polyphase", items=MAX_ITEMS, **given)
+    step = _kernel(machine, dtype).step(MAX_ITEMS, "polyphase", items=MAX_ITEMS, **given)
     return Region([step], {name: (i, 0) for i, name in enumerate(NAMES)}, machine, len(NAMES))
 
 
@@ -62,9 +65,9 @@ def filter_phases(x: Array, kernels: Bank, outputs: int, *, first: int = 0, at: 
         raise FaltungMemoryError(f"out: {(count, lines, outputs)} cannot be allocated") from None
     if not out.size:
         return out
-    machine = current()
-    lanes = machine.lanes(x.dtype.name)
-    kernel, periods = kernel_of(machine, x.dtype.name), first // kernels.up
+    machine, dtype = current(), DTYPES[x.dtype.char]
+    lanes = machine.lanes(dtype)
+    kernel, periods = _kernel(machine, dtype), first // kernels.up
     numbers = _counts(
         *(kernels.up, kernels.down, kernels.taps, count, x.dtype.itemsize),
         *(kernel.vectors, lanes, lines, size, outputs),
@@ -73,7 +76,7 @@ def filter_phases(x: Array, kernels: Bank, outputs: int, *, first: int = 0, at: 
     parallel = out.size * kernels.taps / lanes > MIN_PARALLEL_CYCLES
     with workspace.borrow(MAX_ITEMS * int(numbers[SCRATCH]) * x.itemsize) as block:
         arrays = x, kernels.weights, kernels.offsets, out
-        _region(machine, x.dtype.name).run(
+        _region(machine, dtype).run(
             (*(address(a) for a in arrays), block.address, address(numbers)),
             threads_to_use() if parallel else 1,
         )

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from faltung.geometry.errors import FaltungError
 from faltung.ops.arguments import Array
-from faltung.signal.arguments import array, axis_of
+from faltung.signal.arguments import array, axis_of, lines_back, lines_of
 from faltung.signal.stream import causal
 from faltung.signal.sums import Window, singly
 
@@ -66,7 +66,8 @@ def lfilter(
     if not samples.ndim:
         raise FaltungError("x: must be an array of at least one axis (x must be at least 1-D)")
     axis = axis_of(axis, samples.ndim)
-    taps = np.pad(taps, (0, max(0, divisor.size - taps.size)))  # the state is as long as the longer
+    if divisor.size > taps.size:  # the state is as long as the longer of the two
+        taps = np.pad(taps, (0, divisor.size - taps.size))
     state = None if zi is None else _state(array("zi", zi), samples, taps.size - 1, axis)
     arrays = [taps, divisor, samples] + ([] if state is None else [state])
     dtype = np.result_type(*arrays)
@@ -76,14 +77,14 @@ def lfilter(
             "one of them with astype(float)"
         )
     taps = taps.astype(dtype) / divisor[:1].astype(dtype)
-    lines = np.moveaxis(samples.astype(dtype, copy=False), axis, -1)
+    lines = lines_of(samples.astype(dtype, copy=False), axis)
     if state is None:
-        return np.moveaxis(_filtered(taps, lines, lines.shape[-1]), -1, axis)
+        return lines_back(_filtered(taps, lines, lines.shape[-1]), axis)
     full = _filtered(taps, lines, lines.shape[-1] + taps.size - 1)
-    full[..., : taps.size - 1] += np.moveaxis(state, axis, -1)
+    full[..., : taps.size - 1] += lines_of(state, axis)
     size = lines.shape[-1]
     out, last = full[..., :size], full[..., size:]
-    return np.moveaxis(out, -1, axis), np.moveaxis(last, -1, axis)
+    return lines_back(out, axis), lines_back(last, axis)
 
 
 def _state(zi: Array, x: Array, size: int, axis: int) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.ops.arguments import Array
-from faltung.signal.arguments import array, axis_of
+from faltung.signal.arguments import array, axis_of, lines_back, lines_of
 from faltung.signal.phases import Phases, extended, extension_of, output_length
 from faltung.signal.windows import low_pass
 
@@ -106,10 +106,10 @@ def _along(
     size = x.shape[axis]
     if outputs < 0:
         outputs = output_length(taps.size, size, up, down)
-    lines = np.moveaxis(x, axis, -1)
+    lines = lines_of(x, axis)
     outer = lines.shape[:-1]
     if not lines.size:
-        return np.moveaxis(np.zeros((*outer, outputs), dtype), -1, axis)
+        return lines_back(np.zeros((*outer, outputs), dtype), axis)
     lines = lines.reshape(-1, size)
     phases = Phases.of(taps[np.newaxis], dtype, up, down)
     at = 0
@@ -119,7 +119,7 @@ def _along(
         kind = dtype if lines.dtype.kind == "c" else phases.bank.weights.dtype
         lines = extended(lines.astype(kind, copy=False), -at, after, mode, cval)
     (made,) = phases.lines(lines, outputs, first=first, at=at)
-    return np.moveaxis(made.reshape(*outer, outputs), -1, axis)
+    return lines_back(made.reshape(*outer, outputs), axis)
 
 
 def resample_poly(

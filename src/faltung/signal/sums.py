@@ -18,8 +18,8 @@ from faltung.ops.functional import conv
 from faltung.plan.choose import Precision
 
 # What kernels compute in, for the dtype of a result.
-FLOATS = {"float32": "float32", "float64": "float64", "float16": "float32"}
-COMPLEX = ("complex64", "complex128")
+FLOATS = {"f": np.dtype("f"), "d": np.dtype("d"), "e": np.dtype("f")}
+COMPLEX = "FD"
 # The most taps of a kernel of several axes whose table of offsets is worth making: beyond, one
 # transform of everything is planned in no time.
 MOST_TAPS = 1 << 14
@@ -58,11 +58,11 @@ def convolved(a: Array, b: Array, window: Window, *, strict: bool) -> Array:
         return np.zeros(shape, dtype)
     if dtype.kind in "bui":
         return _whole_numbers(a, b, window, dtype)
-    if dtype.name in FLOATS:
-        work = FLOATS[dtype.name]
+    if dtype.char in FLOATS:
+        work = FLOATS[dtype.char]
         made = _real(a.astype(work, copy=False), b.astype(work, copy=False), window, strict)
         return made.astype(dtype, copy=False)
-    if dtype.name in COMPLEX:
+    if dtype.char in COMPLEX:
         return _complex(a, b, window, strict, dtype)
     return (singly if strict else whole_transform)(a, b, window)
 
