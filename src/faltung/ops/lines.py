@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand
-from faltung.methods.filters.elements import KINDS
 from faltung.methods.filters.lines import LinesKernel, Taps
 from faltung.ops.arguments import Array, address
 from faltung.plan.binding import Region

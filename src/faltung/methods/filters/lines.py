@@ -13,8 +13,7 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
@@ -213,9 +212,7 @@ class LinesKernel(Kernel):
             for q, one in enumerate(found):
                 v.store(one, v.at(to, q * v.lanes))
 
-    def _outside(
-        self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str
-    ) -> None:
+    def _outside(self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str) -> None:
         """The constant where the strip lies beyond the ends of the last axis."""
         f = v.function
         value = f.value(f"load {v.element}, ptr {v.at(given['values'], 1)}, align {v.bytes}")
