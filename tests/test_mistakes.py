@@ -112,17 +112,7 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-OTHERS = {
-    "ConvSpec",
-    "FaltungError",
-    "Plan",
-    "get_threads",
-    "data",
-    "ndimage",
-    "nets",
-    "nn",
-    "onnx",
-}
+OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "ndimage", "nets", "nn", "onnx"}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
     "AdaptiveAvgPool": (2,),
