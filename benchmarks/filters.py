@@ -1,13 +1,14 @@
 """The table of filters of arrays and signals, with what is wanted of each.
 
 A line is the name of a function of SciPy, the shape and the dtype of the array, and its options
-(``filter_problem.py``). ``dask`` before it: the array is Dask's, in chunks.
+(``filter_problem.py``). ``dask`` before it: the array is Dask's, in chunks. ``unet``: a network
+over a picture on disk.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-SCIPY, OPENCV, DASK_IMAGE = "scipy", "opencv", "dask-image"
+SCIPY, OPENCV, DASK_IMAGE, IN_MEMORY = "scipy", "opencv", "dask-image", "faltung-array"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ FILTERS: tuple[Filter, ...] = (
         {DASK_IMAGE: 10},
         memory={DASK_IMAGE: 0.5},
     ),
+    Filter("U-Net from Zarr", "unet 8192x8192 float32 chunks=1024", {IN_MEMORY: 0.9}),
 )
 
 
@@ -81,6 +83,8 @@ def _scaled(text: str, factor: float) -> str:
     words = text.split()
     place = 2 if words[0] == "dask" else 1
     sizes = [max(64, int(int(size) * factor)) for size in words[place].split("x")]
+    if words[0] == "unet":  # four halvings
+        sizes = [size // 16 * 16 for size in sizes]
     words[place] = "x".join(map(str, sizes))
     for i, word in enumerate(words):
         if word.startswith("chunks="):

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 import faltung
+import faltung.xarray
 from faltung import ndimage, nets, nn
 from faltung.ops.options import GeometryOptions
 
 SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Notes", "References", "Examples"]
 PUBLIC: dict[str, Callable[..., Any]] = {
     f"{module.__name__}.{name}": found
-    for module in (faltung, ndimage, nn, nets)
+    for module in (faltung, ndimage, nn, nets, faltung.xarray)
     for name in module.__all__
     if callable(found := getattr(module, name))
 }

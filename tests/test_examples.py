@@ -89,7 +89,32 @@ def test_globe(tmp_path: Path) -> None:
     assert "bit for bit: True" in printed
 
 
+def test_sea_surface(tmp_path: Path) -> None:
+    """No seam, gaps filled or kept, and the known currents."""
+    pytest.importorskip("xarray")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "sea_surface.py")],
+        env={**os.environ, "PYTHONPATH": str(SOURCE.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout
+    without, plain, filled, kept = numbers(r"(?:temperature|gaps|there|land): (\d+)", printed)
+    assert plain > without == kept > filled
+    assert "bit for bit: True" in printed
+    warm = dict(re.findall(r"^  (\w+) .* (-?[\d.]+) +-?[\d.]+$", printed, re.MULTILINE))
+    assert float(warm["North"]) > 2 and float(warm["Gulf"]) > 1
+    assert all(
+        float(warm[name]) < -2 for name in ("Labrador", "California", "Humboldt", "Benguela")
+    )
+    picture = (tmp_path / "sea_surface.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n") and picture.endswith(b"IEND\xaeB`\x82")
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_each_example_is_on_its_page(path: Path) -> None:
     assert f"`{path.name}`" in (EXAMPLES / "README.md").read_text("utf-8")
-    assert path.stem in ("first_convolution", *EPOCHS)
+    assert path.stem in ("first_convolution", "sea_surface", *EPOCHS)

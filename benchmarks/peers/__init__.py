@@ -123,7 +123,10 @@ FILE_PEERS: dict[str, Peer] = {
 }
 
 FILTER_PEERS: dict[str, Peer] = {
-    "faltung": Peer("filters.faltung", "", "`faltung.ndimage` and `.signal`"),
+    "faltung": Peer(
+        "filters.faltung", "", "`faltung.ndimage` and `.signal`; the network from Zarr to Zarr"
+    ),
+    "faltung-array": Peer("filters.faltung", "array", "the network, from memory to memory"),
     "scipy": Peer("filters.scipy", "", "`scipy.ndimage` and `.signal`, one thread"),
     "opencv": Peer("filters.opencv", "", "`cv2`, on pictures"),
     "dask-image": Peer("filters.dask_image", "", "`dask_image.ndfilters`, threads of Dask"),

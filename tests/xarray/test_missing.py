@@ -137,6 +137,19 @@ def test_banks_and_lines() -> None:
     np.testing.assert_allclose(lines.values, one.values, rtol=1e-12)
 
 
+def test_other_numbers() -> None:
+    """float16, and complex numbers, of which a missing part makes the whole missing."""
+    da = globe()
+    options: Any = {"skipna": True, "min_weight": 0.25}
+    expected = faltung.xarray.conv(da, KERNEL, ("lat", "lon"), **options)
+    half = faltung.xarray.conv(da.astype("float16"), KERNEL, ("lat", "lon"), **options)
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half.values, expected.values, rtol=0.02, atol=0.02)
+    turned = faltung.xarray.conv(da * (1 + 2j), KERNEL, ("lat", "lon"), **options)
+    assert turned.dtype == np.complex128
+    np.testing.assert_allclose(turned.values, expected.values * (1 + 2j), rtol=1e-12)
+
+
 def refused(message: str, **options: Any) -> None:
     with pytest.raises(faltung.FaltungError, match=re.escape(message)):
         faltung.xarray.conv(globe(), KERNEL, ("lat", "lon"), **options)

@@ -23,6 +23,8 @@ def build(problem: FilterProblem, variant: str) -> Task:
 
 def answer(problem: FilterProblem) -> Array:
     """The right answer: what SciPy says in the same dtype. Of Dask's arrays, the first chunk."""
+    if problem.function == "unet":
+        raise Unable("no network")
     if not problem.dask:
         return problem.compared(call(problem, library("scipy.ndimage"), library("scipy.signal"))())
     import numpy as np

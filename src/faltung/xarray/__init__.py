@@ -9,5 +9,29 @@ array([[1., 1., 1.],
 """
 
 from faltung.xarray.convolve import conv
+from faltung.xarray.derivatives import (
+    gaussian_gradient_magnitude,
+    gaussian_laplace,
+    laplace,
+    prewitt,
+    sobel,
+)
+from faltung.xarray.extremes import grey_dilation, grey_erosion, maximum_filter, minimum_filter
+from faltung.xarray.smooth import convolve, correlate, gaussian_filter, uniform_filter
 
-__all__ = ["conv"]
+__all__ = [
+    "conv",
+    "convolve",
+    "correlate",
+    "gaussian_filter",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "grey_dilation",
+    "grey_erosion",
+    "laplace",
+    "maximum_filter",
+    "minimum_filter",
+    "prewitt",
+    "sobel",
+    "uniform_filter",
+]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray
 
 # Shares of weights are sums of rounded numbers: one that should reach a limit may miss it by this.
-ROUNDING = {4: 1e-5, 8: 1e-10}
+ROUNDING = {2: 1e-2, 4: 1e-5, 8: 1e-10, 16: 1e-10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,11 @@ def normalised(
     run: Callable[[xarray.Variable], xarray.Variable],
     sums: Any,
     places: Mapping[Hashable, Centres],
+    exists: Callable[[xarray.Variable], xarray.Variable] | None = None,
 ) -> xarray.Variable:
     """The filter ``run`` of what is there. ``sums``: of the kernel's weights; ``places``: of the
-    outputs, for ``preserve_nan``.
+    outputs, for ``preserve_nan``; ``exists``: whether any of these bits is in a window, for filters
+    whose sum of zeros may be something else.
     """
     values = field.variable
     dtype = values.dtype if values.dtype.kind in "fc" else np.dtype(np.float64)
@@ -92,13 +94,15 @@ def normalised(
     if there is None and asked.weights is None:
         return run(values)
     weights = None if asked.weights is None else _weights(field, dims, asked.weights, real_dtype)
-    mass = weights if there is None else there.astype(real_dtype)
+    mass: Any = weights if there is None else there.astype(real_dtype)
     filled = values if there is None else values.where(there, 0)
     if weights is not None:
-        mass = mass if there is None else mass * weights
+        mass = weights if there is None else mass * weights
         filled = (filled * weights).astype(dtype)
     weight = run(mass)
     enough = weight > 0
+    if exists is not None:
+        enough = enough & exists(mass > 0)
     if asked.min_weight:
         whole = sums if weights is None else run(weights)
         share = asked.min_weight - ROUNDING[real_dtype.itemsize]
