@@ -132,6 +132,10 @@ def test_a_dask_array_is_left_to_the_part_for_it(monkeypatch: pytest.MonkeyPatch
     assert ndimage.gaussian_laplace(x, 2.0, mode="wrap", truncate=3.0) is x
     want = {"sigma": 2.0, "mode": "wrap", "cval": 0.0, "axes": None, "truncate": 3.0}
     assert seen == {**want, "output": None, "x": x}
+    with pytest.raises(TypeError, match=r"weights: is a Dask array, .* weights.compute()"):
+        ndimage.correlate(X, x)
+    with pytest.raises(TypeError, match="input: is a Dask array"):
+        ndimage.generic_laplace(x, ndimage.sobel)
 
 
 @pytest.mark.parametrize("options", [{"size": 3}, {"footprint": [1, 1, 0]}])
