@@ -245,7 +245,9 @@ def test_what_is_refused() -> None:
 
     refused("dim=None: name the dimensions", "gaussian_filter", 1.0)
     refused("da has no dimension 'depth'", "gaussian_filter", {"depth": 1.0})
-    refused("mode='edge': must be one of reflect", "gaussian_filter", 1.0, "lon", mode="edge")
+    refused("mode='edge': that is 'nearest' here", "gaussian_filter", 1.0, "lon", mode="edge")
+    refused("mode='x': must be one of reflect", "gaussian_filter", 1.0, "lon", mode="x")
+    refused("padding='valid' says how much", "laplace", "lon", mode="valid")
     refused("'time' is not among", "gaussian_filter", 1.0, "lon", mode={"time": "wrap"})
     refused("a derivative has no mean", "gaussian_filter", {"lon": 1}, order=1, skipna=True)
     refused("cval=3.0: nothing is there", "uniform_filter", {"lon": 3}, cval=3.0, skipna=True)
