@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.geometry.errors import FaltungError
@@ -38,6 +39,11 @@ It is 2 if nothing could be tried, because RUN is no run, say.
 --csv prints everything: name, class and probabilities, or the numbers, or the
 class of every position. A name that a spreadsheet would take for a formula (it
 begins with = + - @ and is no number) gets an apostrophe in front.
+
+With --out, one picture or volume of any size, larger than memory too, is read
+and answered tile by tile, with the bits of the whole at once: from Zarr,
+OME-Zarr or (Big)TIFF to a Zarr array, or for OME-Zarr to an OME-Zarr.
+Interrupted, the same command goes on where it was.
 """
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
@@ -50,10 +56,13 @@ begins with = + - @ and is no number) gets an apostrophe in front.
         help="where the labels are in text files without a header: first, or none",
     )
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
+    predict_stored.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per sample, and one on stderr for each file that cannot be answered."""
+    if arguments.out is not None:
+        return predict_stored.run(arguments)
     from faltung.data.files import read_files
     from faltung.train.run_dataset import like
     from faltung.train.run_model import load_model

@@ -145,7 +145,7 @@ def _decided(axes: Axes, kind: str | None, channels: int | None, samples: int) -
 
 def _planes(path: Path, stack: Sequence[Page], times: int) -> tuple[Array, Array | None]:
     """Stored numbers (pages, samples, height, width), and the palette (3, colours) if any."""
-    tifffile = _library(stack[0])
+    tifffile = library(stack[0])
     height, width = stack[0].space
     planes: Array | None = None
     with quiet("tifffile"), _Bounded(io.FileIO(path)) as file:
@@ -172,7 +172,7 @@ def _planes(path: Path, stack: Sequence[Page], times: int) -> tuple[Array, Array
     return planes, palette
 
 
-def _library(page: Page) -> Any:
+def library(page: Page) -> Any:
     """tifffile. Broken: what is needed for the file is not installed."""
     try:
         import tifffile

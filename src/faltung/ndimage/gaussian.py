@@ -165,10 +165,8 @@ def gaussian_gradient_magnitude(
     input : array_like
         Array of any rank.
     sigma : float or sequence of float
-        Standard deviation, in entries, one for all axes of the input or one for each of them.
-    output, mode, cval : see ``faltung.ndimage``
-    axes : int or sequence of int
-        Along which derivatives are taken; as in SciPy, the others are smoothed all the same.
+        Standard deviation, in entries, one for all axes or one for each.
+    output, mode, cval, axes : see ``faltung.ndimage``
     **kwargs : float, int
         ``truncate`` and ``radius`` of ``gaussian_filter``.
 

@@ -138,6 +138,8 @@ class Recipe:
         Whether a real dtype for a complex output is promoted, with a warning.
     count : int
         Kernels whose results are stacked along a new first axis; 0: one, and no such axis.
+    at_once : Work, optional
+        The same in a single pass, where the output has the dtype of the input.
     """
 
     passes: tuple[tuple[Part, ...], ...]
@@ -145,9 +147,13 @@ class Recipe:
     complex_result: bool = False
     promote: bool = False
     count: int = 0
+    at_once: Work | None = None
 
     def run(self, x: Array, out: Array) -> None:
         """All of it; ``out`` shares no memory with ``x``."""
+        if self.at_once is not None and x.dtype == out.dtype:
+            self.at_once.run(x, out)
+            return
         if len(self.passes) == 1 and not self.join:
             for part in self.passes[0]:
                 part.run(x, out)

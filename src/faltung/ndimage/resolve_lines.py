@@ -6,6 +6,7 @@ in the order of its signature, without ``input`` and ``output``.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ Along = tuple[int, Reduction, int, int, Any, tuple[float, ...]]
 FIRST = (-1.0, 0.0, 1.0)
 SECOND = (1.0, -2.0, 1.0)
 
-# Sums of these are exact in float32 or wrap as whole numbers do, in whatever order they are taken.
-ONE_PASS = frozenset("bool int8 uint8 int16 uint16 float32".split())
+# Their differences are added in one pass: whole numbers wrap alike in whatever order, and float32
+# may differ in its last digit.
+ONE_PASS = frozenset("int8 uint8 int16 uint16 float32".split())
 NEGLIGIBLE_SIGMA = 1e-15  # SciPy's: axes with less are not filtered
 
 
@@ -121,12 +123,9 @@ def _derivatives(
         raise FaltungTypeError(f"{wrong[0]}={show(rest[wrong[0]])}: not an argument of this filter")
     ndim = len(shape)
     filtered = all_axes(axes, ndim)
-    if order == 2:  # sigma is that of these axes; the other ones are not smoothed
-        sigmas = [0.0] * ndim
-        for axis, one in zip(filtered, per_axis("sigma", sigma, len(filtered)), strict=True):
-            sigmas[axis] = one
-    else:
-        sigmas = per_axis("sigma", sigma, ndim)
+    sigmas = [0.0] * ndim  # axes that are not named are not smoothed
+    for axis, one in zip(filtered, per_axis("sigma", sigma, len(filtered)), strict=True):
+        sigmas[axis] = one
     passes = []
     for axis, one_mode in zip(filtered, per_axis("mode", mode, len(filtered)), strict=True):
         orders = [order if other == axis else 0 for other in range(ndim)]
@@ -142,13 +141,15 @@ def _derivatives(
 def laplace(shape: Shape, dtype: DType, mode: Any, cval: Any, axes: Any) -> Recipe:
     filtered = all_axes(axes, len(shape))
     modes = per_axis("mode", mode, len(filtered))
-    if dtype.name in ONE_PASS and len(filtered) > 1:
-        return _laplace_at_once(shape, dict(zip(filtered, modes, strict=True)), number(cval))
     rows = [_weighted(axis, SECOND, one) for axis, one in zip(filtered, modes, strict=True)]
-    return _joined(dtype, [_pass(dtype, [row], cval) for row in rows], "sum", cval)
+    recipe = _joined(dtype, [_pass(dtype, [row], cval) for row in rows], "sum", cval)
+    if dtype.name in ONE_PASS and len(filtered) > 1:
+        work = _laplace_at_once(shape, dict(zip(filtered, modes, strict=True)), number(cval))
+        recipe = replace(recipe, at_once=work)
+    return recipe
 
 
-def _laplace_at_once(shape: Shape, modes: Mapping[int, Any], cval: float) -> Recipe:
+def _laplace_at_once(shape: Shape, modes: Mapping[int, Any], cval: float) -> Kernels:
     """All differences as one kernel: a cross."""
     sizes = tuple(3 if axis in modes else 1 for axis in range(len(shape)))
     kernel = np.zeros(sizes)
@@ -157,7 +158,7 @@ def _laplace_at_once(shape: Shape, modes: Mapping[int, Any], cval: float) -> Rec
         for k, weight in enumerate(SECOND):
             kernel[(*centre[:axis], k, *centre[axis + 1 :])] += weight
     borders = tuple(border(modes.get(axis, "constant"), cval) for axis in range(len(shape)))
-    return Recipe(((Part(Kernels(kernel[None], centre, borders)),),))
+    return Kernels(kernel[None], centre, borders)
 
 
 def sobel(shape: Shape, dtype: DType, axis: Any, mode: Any, cval: Any) -> Recipe:

@@ -1,8 +1,8 @@
-"""Filters along one axis after another, on arrays of any real dtype."""
+"""Filters along one axis after another, on arrays of any real dtype and any strides."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,158 +11,135 @@ from faltung.geometry.line import Line
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Operand
-from faltung.methods.filters.elements import KINDS
-from faltung.methods.filters.lines import LinesKernel, Taps
+from faltung.methods.filters.separable import Along, Pass, passes
 from faltung.ops.arguments import Array, address
 from faltung.plan.binding import Region
+from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
 
-EPSILON = np.finfo(np.float64).eps
-PLACES = {"x": (0, 0), "out": (1, 0), "first": (2, 0), "second": (3, 0), "values": (4, 0)}
+# Weights that differ by no more are equal, as in SciPy (DBL_EPSILON).
+EPSILON = float(np.finfo(np.float64).eps)
+SLOTS = ("x", "out", "first", "second", "values", "scratch", "slices")
+# The largest numbers of the dtypes of which float32 holds all.
+LARGEST = {"bool": 1, "uint8": 255, "int8": 128, "uint16": 65535, "int16": 32768}
+# Whole numbers up to here are float32s.
+EXACT = 1 << 24
+# Layouts of calls that are remembered.
+KEPT = 512
 
 
 def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
-    """Apply the lines one after the other, as if each wrote an array of ``out``'s dtype that the
-    next one reads.
+    """The lines one after the other, as if each stored an array of ``out.dtype`` that the next one
+    reads. ``x`` is not empty, and does not overlap ``out``.
+
+    float32 stays float32. Sums of all other dtypes are float64, in SciPy's order, so that they have
+    SciPy's bits.
     """
-    x, out, lines, result = _arranged(x, tuple(lines), out)
-    key = tuple((n.axis, n.size, n.before, n.border.mode, parity(n.weights)) for n in lines)
-    steps = _planned(x.shape, x.dtype.name, result.dtype.name, key, current())
-    source = x
-    for step, (start, stop) in steps:
-        last = stop == len(lines)
-        target = result if last else np.empty(x.shape, out.dtype)
-        step.run(source, target, lines[start:stop])
-        source = target
-    if result is not out:
-        out[...] = result
+    narrow = x.dtype == out.dtype == np.float32
+    work = "float32" if narrow or _exact(x.dtype, out.dtype, lines) else "float64"
+    ordered = _ordered(lines) if narrow else tuple(lines)
+    x, turned, order = _arranged(x, out)
+    key = tuple(
+        Along(order.index(n.axis), n.size, n.before, n.border.mode, _how(n)) for n in ordered
+    )
+    made = turned if turned.flags.c_contiguous else np.empty(x.shape, out.dtype)
+    for run in _planned(x.shape, x.dtype.name, out.dtype.name, work, key, current()):
+        start, stop = run.does.start, run.does.stop
+        target = made if stop == len(ordered) else np.empty(x.shape, out.dtype)
+        run(x, target, ordered[start:stop])
+        x = target
+    if made is not turned:
+        turned[...] = made
 
 
-def _arranged(x: Array, lines: tuple[Line, ...], out: Array):
-    if not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
-    result = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    return x, out, lines, result
+def _how(line: Line) -> str:
+    return parity(line.weights) if line.reduction == "sum" else line.reduction
 
 
 def parity(weights: Sequence[float]) -> str:
-    """Whether weights are symmetric ("even") or antisymmetric ("odd"), within a rounding."""
+    """Whether an odd number of weights are symmetric ("even") or antisymmetric ("odd") within a
+    rounding; "" for others.
+    """
     size = len(weights)
     if size % 2 == 0:
         return ""
-    half = size // 2
-    pairs = [(weights[i], weights[-1 - i]) for i in range(half)]
+    pairs = [(weights[k], weights[-1 - k]) for k in range(size // 2)]
     if all(abs(a - b) <= EPSILON for a, b in pairs):
         return "even"
     return "odd" if all(abs(a + b) <= EPSILON for a, b in pairs) else ""
 
 
-class LinesStep:
-    """One pass through memory."""
+def _exact(source: np.dtype[Any], target: np.dtype[Any], lines: Sequence[Line]) -> bool:
+    """Whether windows of whole numbers are the same in float32: what is added up is below 2 ** 24.
+    A quotient that is no whole number is further from one than it can be rounded.
+    """
+    largest = max(float(LARGEST.get(dtype.name, EXACT)) for dtype in (source, target))
+    for line in lines:
+        if line.border.mode == "constant":
+            if line.border.value != np.rint(line.border.value):
+                return False
+            largest = max(largest, abs(line.border.value))
+    sizes = (line.size for line in lines if line.reduction == "mean")
+    sums = any(line.reduction == "sum" for line in lines)
+    return not sums and largest * max(sizes, default=1) < EXACT
 
-    def __init__(self, region, work, threads_worth) -> None:
-        self.region, self.work, self.parallel = region, work, threads_worth
 
-    def run(self, x, out, lines) -> None:
-        n = len(lines)
+def _ordered(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The order in which a pass may do two lines, where it makes no difference but for roundings:
+    along the last axis at the end.
+    """
+    axes = [line.axis for line in lines]
+    added = any(line.border.mode == "constant" and line.border.value for line in lines)
+    if len(set(axes)) < len(axes) or (added and any(n.reduction == "sum" for n in lines)):
+        return tuple(lines)
+    return tuple(sorted(lines, key=lambda line: line.axis))
+
+
+def _arranged(x: Array, out: Array) -> tuple[Array, Array, list[int]]:
+    """The array in C order, as it lies or copied; its result with the same axes; their order."""
+    order = list(range(x.ndim))
+    if not x.flags.c_contiguous:
+        found = sorted(order, key=lambda axis: -x.strides[axis])
+        if x.transpose(found).flags.c_contiguous:
+            order = found
+    return np.ascontiguousarray(x.transpose(order)), out.transpose(order), order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A pass, ready to run on arrays."""
+
+    does: Pass
+    region: Region
+    work: np.dtype[Any]
+
+    def __call__(self, x: Array, out: Array, lines: Sequence[Line]) -> None:
         weights = [np.array(line.weights, self.work) for line in lines]
-        values = np.array([line.border.value for line in lines] + [0.0], self.work)
-        if self.order == "second":
-            first, second = values, weights[0]
-            values = np.array([0.0, lines[0].border.value], self.work)
-        else:
-            first, second = weights[0], weights[-1]
-        self.region.run(
-            (address(x), address(out), address(first), address(second), address(values)),
-            threads_to_use() if self.parallel else 1,
-        )
+        values = np.array([line.border.value for line in lines], self.work)
+        if not self.does.order[0]:
+            values = np.append(values[:1] * 0, values)
+        threads = threads_to_use() if self.does.cycles >= MIN_PARALLEL_CYCLES else 1
+        slices = np.array([threads], np.int64)
+        given = [x, out, weights[0], weights[-1], values]
+        addresses = [address(array) for array in given]
+        if not self.does.scratch:
+            self.region.run((*addresses, 0, address(slices)), threads)
+            return
+        with workspace.borrow(self.does.scratch * threads) as block:
+            self.region.run((*addresses, block.address, address(slices)), threads)
 
 
-@lru_cache(maxsize=512)
-def _planned(shape, source, target, key, machine: Machine):
-    work = "float32" if source == target == "float32" else "float64"
-    steps, at, last = [], 0, len(shape) - 1
-    while at < len(key):
-        both = at + 1 < len(key) and key[at][0] != last and key[at + 1][0] == last
-        stop = at + 1 + both
-        steps.append((_step(shape, source, target, work, key[at:stop], machine), (at, stop)))
-        source, at = target, stop
-    return steps
-
-
-def _step(shape, source, target, work, key, machine):
-    last = len(shape) - 1
-    second = key[-1] if key[-1][0] == last else None
-    first = key[0] if key[0][0] != last else None
-    if second is None:  # the axes behind are one
-        axis = first[0]
-        outer, middle, height, width = prod(shape[:axis]), 1, shape[axis], prod(shape[axis + 1 :])
-    elif first is None:
-        outer, middle, height, width = 1, 1, prod(shape[:-1]), shape[-1]
-    else:
-        axis = first[0]
-        outer, height, width = prod(shape[:axis]), shape[axis], shape[-1]
-        middle = prod(shape[axis + 1 : -1])
-    row = middle * width
-    plane = height * row
-    from faltung.geometry.border import Border
-
-    rows_at_once, vectors = (4, 2) if work == "float32" else (2, 2)
-    if first:
-        _, size, before, mode, _ = first
-        rows = Border(mode).sources(range(-before, height + size - 1 - before), height)
-    else:
-        rows = list(range(height))
-    rows += [rows[-1]] * rows_at_once
-    rows = np.array([r * row if r >= 0 else -1 for r in rows], np.int64)
-    lanes = machine.lanes(work)
-    if second:
-        _, size, before, mode, _ = second
-        columns = Border(mode).sources(range(-before, width + size - 1 - before), width)
-    else:
-        columns, before = list(range(width)), 0
-    columns = np.array(columns + [-1] * 4 * lanes, np.int32)
-    band = 64
-    kernel = LinesKernel(
-        dtype=work,
-        source=source,
-        target=target,
-        first=Taps(first[1], first[4]) if first else None,
-        second=Taps(second[1], second[4]) if second else None,
-        constant=(bool(first) and first[3] == "constant", bool(second) and second[3] == "constant"),
-        rows=rows_at_once,
-        vectors=vectors,
-        across=4,
-        band=band,
-        block=512,
-    )
-    bands = -(-height // band)
-    blocks = -(-width // kernel.block)
-    step = kernel.step(
-        outer * middle * bands * blocks,
-        "filter lines",
-        x=Operand("x"),
-        out=Operand("out"),
-        rows=rows,
-        columns=columns,
-        first_weights=Operand("first"),
-        second_weights=Operand("second"),
-        values=Operand("values"),
-        middle=middle,
-        height=height,
-        width=width,
-        bands=bands,
-        blocks=blocks,
-        x_outer=plane,
-        x_middle=width,
-        out_outer=plane,
-        out_middle=width,
-        out_row=row,
-        before=before,
-    )
-    region = Region([step], PLACES, machine, slots=5)
-    taps = (first[1] if first else 1) + (second[1] if second else 0)
-    made = LinesStep(region, np.dtype(work), prod(shape) * taps / lanes > MIN_PARALLEL_CYCLES)
-    made.order = "second" if first is None else "first"
-    return made
+@lru_cache(maxsize=KEPT)
+def _planned(
+    shape: tuple[int, ...],
+    source: str,
+    target: str,
+    work: str,
+    lines: tuple[Along, ...],
+    machine: Machine,
+) -> list[_Run]:
+    places = {name: (slot, 0) for slot, name in enumerate(SLOTS)}
+    return [
+        _Run(one, Region([one.step], places, machine, len(SLOTS)), np.dtype(work))
+        for one in passes(shape, source, target, work, lines, machine)
+    ]

@@ -72,6 +72,9 @@ def build_forward(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
     c = replace(forward(spec, x, w, out, epilogue, aux), placed=policy.placed)
+    if policy.tiles:
+        windows = zip(c.windows, policy.tiles, strict=True)
+        c = replace(c, windows=tuple(replace(window, tile=tile) for window, tile in windows))
     if any(rings):
         rows, *others = c.windows
         rows = replace(rows, x_ring=rings[0], out_ring=rings[1])

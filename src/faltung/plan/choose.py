@@ -85,7 +85,8 @@ class Policy:
     ``tune``: by measurement (``tune``), where no method is named. ``packs``: weights are packed at
     every call, so that a method may do it on its way; ``priced``: and what a transform makes of
     them is part of its price. ``placed``: the result may be a part of a larger one, and must have
-    its bits (``plan/placed.py``).
+    its bits (``plan/placed.py``). ``sums``: transforms are out, whatever the precision; ``tiles``:
+    the outputs of a transform's tile along each axis (``plan/part.py``).
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -97,6 +98,8 @@ class Policy:
     packs: bool = False
     priced: bool = False
     placed: bool = False
+    sums: bool = False
+    tiles: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)
@@ -192,8 +195,9 @@ def _decide(
         chosen = _named(table, every, policy)
         others = [replace(o, why_not=o.why_not or f"method={policy.method!r}") for o in every]
         return _first(decisions, chosen, others)
-    if policy.precision == "strict":
-        transforms = [replace(o, why_not=o.why_not or "precision='strict'") for o in transforms]
+    if policy.precision == "strict" or policy.sums:
+        why = "precision='strict'" if policy.precision == "strict" else "a part of sums"
+        transforms = [replace(o, why_not=o.why_not or why) for o in transforms]
     sums = [o for o in every if not table[o.name].transform]
     possible = [o for o in transforms if o.why_not is None]
     if possible:

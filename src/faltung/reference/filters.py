@@ -24,10 +24,13 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
-    """The lines one after the other, each of which stores an array of ``out.dtype``."""
+    """The lines one after the other, each of which stores an array of ``out.dtype``: of bool, whose
+    entries are bytes until the end, one of uint8.
+    """
+    kept = np.dtype(np.uint8) if out.dtype == np.bool_ else out.dtype
     for line in lines:
         taken = _extended(x, line.axis, line.before, line.size, line.border)
-        x = stored(_line(taken, line, x.shape[line.axis]), out.dtype)
+        x = stored(_line(taken, line, x.shape[line.axis]), kept)
     out[...] = x
 
 

@@ -206,7 +206,7 @@ def _can_show(stream: TextIO, text: str) -> bool:
     return True
 
 
-def _is_live(stream: TextIO) -> bool:
+def is_live(stream: TextIO) -> bool:
     """Whether the output is a terminal on which the cursor may be moved."""
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return False
@@ -236,5 +236,5 @@ def progress(
     ``lines``: whether epochs are printed, not only drawn in the bar of a terminal.
     """
     stream = sys.stdout if stream is None else stream
-    kind = LiveProgress if _is_live(stream) else Progress
+    kind = LiveProgress if is_live(stream) else Progress
     return kind(epochs, batches_per_epoch, title, done, stream, clock, lines)

@@ -43,7 +43,8 @@ class Window:
     in elements. ``x_ring``, ``out_ring``: for how many positions of the input, or of the output,
     there is memory: position ``i`` is where ``i % ring`` is. 0: for all of them. ``every``: the
     axis's input is only at each ``every``-th place of it, and zeros are between, which is what a
-    stride is to the input gradient; only methods that ask for such a window get one.
+    stride is to the input gradient; only methods that ask for such a window get one. ``tile``: how
+    many outputs a tile of a transform has along the axis; 0: as many as are cheapest.
     """
 
     axis: Axis
@@ -54,6 +55,7 @@ class Window:
     x_ring: int = 0
     out_ring: int = 0
     every: int = 1
+    tile: int = 0
 
     @property
     def rings(self) -> bool:

@@ -14,12 +14,15 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+
+import numpy as np
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import Elements
+from faltung.methods.filters.window import Track, Window, windows
 
 # Taps up to which the code has all of them; more are a loop.
 UNROLLED = 16
@@ -45,12 +48,18 @@ class LinesKernel(Kernel):
     """``source``, ``target``: how x and out are stored. first: along an axis before the last.
     second: along the last. constant: whether the borders of each are constants. rows, vectors: of a
     tile along the first axis; ``across``: vectors of one along the last. band, block: the most rows
-    and columns of an item.
+    and columns of an item. turned: the second axis reads a transposed strip, so that no load
+    crosses a cache line and each serves several sums. heap: strip and patch are the thread's slice
+    of ``scratch``, of as many as the number at ``slices`` says, since its stack is too small.
     """
 
     name = "lines"
-    pointers = ("x", "out", "rows", "columns", "first_weights", "second_weights", "values")
+    pointers = (
+        *("x", "out", "rows", "columns", "first_weights", "second_weights", "values"),
+        *("scratch", "slices"),
+    )
     numbers = (
+        "items",
         *("middle", "height", "width", "bands", "blocks"),
         *("x_outer", "x_middle", "out_outer", "out_middle", "out_row", "before"),
     )
@@ -58,32 +67,70 @@ class LinesKernel(Kernel):
     dtype: str
     source: str
     target: str
-    first: Taps | None
-    second: Taps | None
+    first: Taps | Window | None
+    second: Taps | Window | None
     constant: tuple[bool, bool]
     rows: int
     vectors: int
     across: int
     band: int
     block: int
+    turned: bool
+    heap: bool
 
     @property
     def _halo(self) -> int:
         """Columns that the second axis reads beyond a block."""
         return self.second.size - 1 if self.second else 0
 
-    def _pitch(self, v: Vectors) -> int:
+    def _pitch(self, lanes: int) -> int:
         """Elements of a row of the strip; no power of two, and what the last tile reads beyond."""
-        most = max(self.vectors, self.across) * v.lanes
-        return -(-(self.block + self._halo) // most) * most + most + v.lanes
+        most = max(self.vectors, self.across) * lanes
+        return -(-(self.block + self._halo) // most) * most + most + lanes
+
+    @property
+    def one_call(self) -> bool:  # type: ignore[override]
+        """A slice of the scratch memory belongs to a call."""
+        return self.heap
+
+    @property
+    def in_heap(self) -> "LinesKernel":
+        return replace(self, heap=True)
+
+    def bytes(self, machine: Machine) -> int:
+        """Bytes of strip, patch and whatever else an item needs."""
+        return sum(self._rooms(machine.lanes(self.dtype))) * np.dtype(self.dtype).itemsize
+
+    def _rooms(self, lanes: int) -> tuple[int, ...]:
+        """Elements of the strip, the patch, a row of sums, the transposed strip and a tail; all are
+        multiples of a vector.
+        """
+        pitch = self._pitch(lanes)
+        taps = self.first.size if self.first else 1
+        patch = (self.band + self.rows + taps) * self.vectors * lanes if self.first else 0
+        sums = pitch if isinstance(self.second, Window) else 0
+        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes
+
+    def _room(self, v: Vectors, given: Arguments) -> list[str]:
+        """Their addresses."""
+        f, rooms = v.function, self._rooms(v.lanes)
+        if not self.heap:
+            return [f.value(f"alloca [{room} x {v.element}], align 64") for room in rooms]
+        # Thread t of T begins with item items * t // T: this rounds up to t, also where there are
+        # fewer threads than slices.
+        slices = f.word(given["slices"], 0)
+        reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
+        number = f.divmod(reached, given["items"])[0]
+        at = v.at(given["scratch"], f.mul(number, sum(rooms)))
+        found = []
+        for room in rooms:
+            found.append(at)
+            at = v.at(at, room)
+        return found
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        taps = self.first.size if self.first else 1
-        strip = f.value(f"alloca [{self.band * self._pitch(v)} x {v.element}], align 64")
-        patch = (self.band + self.rows + taps) * self.vectors * v.lanes
-        patch = f.value(f"alloca [{patch} x {v.element}], align 64")
-        tail = f.value(f"alloca [{v.lanes} x i64], align 64")
+        strip, patch, sums, turned, tail = self._room(v, given)
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
             plane, band = f.divmod(rest, given["bands"])
@@ -94,6 +141,8 @@ class LinesKernel(Kernel):
                 out=self._plane(v, given, "out", self.target, outer, middle),
                 strip=strip,
                 patch=patch,
+                sums=sums,
+                turned=turned,
                 tail=tail,
                 column=column,
                 columns=f.minimum(f.sub(given["width"], column), self.block),
@@ -101,7 +150,10 @@ class LinesKernel(Kernel):
                 rows=f.minimum(f.sub(given["height"], row), self.band),
             )
             self._first(v, given, place)
-            self._second(v, given, place)
+            if self.turned:
+                self._turned(v, given, place)
+            else:
+                self._second(v, given, place)
 
     def _plane(
         self, v: Vectors, given: Arguments, name: str, kind: str, outer: str, middle: str
@@ -158,7 +210,7 @@ class LinesKernel(Kernel):
         load: Callable[[str], list[str]],
     ) -> None:
         """Some columns of the strip, all rows."""
-        f, pitch = v.function, self._pitch(v)
+        f, pitch = v.function, self._pitch(v.lanes)
         strip = v.at(place.strip, at)
         if self.first is None:
             self._copy(v, given, place, load, place.rows, strip, pitch)
@@ -167,6 +219,17 @@ class LinesKernel(Kernel):
         count = f.add(place.rows, self.first.size - 1)
         self._copy(v, given, place, load, count, place.patch, wide)
         to = Elements(v, self.target)
+
+        def emit(row: Index, sums: list[str]) -> None:
+            """A row of the tile. It is rounded here where another axis reads it."""
+            target = v.at(strip, f.mul(row, pitch))
+            for p, one in enumerate(sums):
+                v.store(to.rounded(one) if self.second else one, v.at(target, p * v.lanes))
+
+        if isinstance(self.first, Window):
+            track = Track(v, place.patch, wide, 1, self.vectors)
+            windows(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
+            return
         make = self._paired if self.first.parity else self._plain
         weight = self._weights(v, given["first_weights"])
         with f.loop(0, place.rows, step=self.rows) as row:
@@ -178,10 +241,7 @@ class LinesKernel(Kernel):
 
             made = make(v, self.first, self.rows, self.vectors, read, weight)
             for q, sums in enumerate(made):
-                target = v.at(strip, f.mul(f.add(row.index, q), pitch))
-                for p, one in enumerate(sums):
-                    made_one = to.rounded(one) if self.second else one  # else as it is stored
-                    v.store(made_one, v.at(target, p * v.lanes))
+                emit(f.add(row.index, q), sums)
 
     def _copy(
         self,
@@ -213,16 +273,14 @@ class LinesKernel(Kernel):
             for q, one in enumerate(found):
                 v.store(one, v.at(to, q * v.lanes))
 
-    def _outside(
-        self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str
-    ) -> None:
+    def _outside(self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str) -> None:
         """The constant where the strip lies beyond the ends of the last axis."""
         f = v.function
         value = f.value(f"load {v.element}, ptr {v.at(given['values'], 1)}, align {v.bytes}")
         low = f.minimum(f.maximum(f.sub("0", start), "0"), stop)
         high = f.maximum(f.minimum(f.sub(given["width"], start), stop), "0")
         with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
             for begin, end in (("0", low), (high, stop)):
                 with f.loop(begin, end) as at:
                     v.store_one(value, v.at(strip, at.index))
@@ -231,35 +289,103 @@ class LinesKernel(Kernel):
 
     def _second(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The output rows from the strip."""
-        f, lanes = v.function, v.lanes
-        to = Elements(v, self.target)
-        many = self.across * lanes
-        stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
+        f, to = v.function, Elements(v, self.target)
         with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v)))
+            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
-            for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
-                with f.loop(begin, end, step=vectors * lanes) as at:
-                    made = self._along(v, given, v.at(strip, at.index), vectors)
-                    for p, one in enumerate(made):
-                        to.store(one, to.at(line, f.add(at.index, p * lanes)))
-            with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
-                (one,) = self._along(v, given, v.at(strip, last), 1)
-                to.store(one, place.tail)
-                with f.loop("0", f.sub(place.columns, last)) as at:
-                    there = to.at(line, f.add(last, at.index))
-                    to.copy_one(to.at(place.tail, at.index), there)
+            if isinstance(self.second, Window):
+                self._row_of_windows(v, self.second, place, strip, line)
+            else:
+                self._row_of_sums(v, given, place, strip, line)
+
+    def _row_of_windows(
+        self, v: Vectors, window: Window, place: "Place", strip: str, line: str
+    ) -> None:
+        f, lanes, to = v.function, v.lanes, Elements(v, self.target)
+
+        def emit(at: Index, made: list[str]) -> None:
+            for q, one in enumerate(made):
+                begin = f.add(at, q * lanes)
+                left = f.sub(place.columns, begin)
+                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                    if inside:
+                        to.store(one, to.at(line, begin))
+                    else:  # in no iteration where nothing is left
+                        self._store_some(v, to, one, place, to.at(line, begin), left)
+
+        track = Track(v, strip, 1, self.across * lanes, self.across)
+        windows(window, track, place.columns, lambda at: v.at(place.sums, at), emit)
+
+    def _row_of_sums(
+        self, v: Vectors, given: Arguments, place: "Place", strip: str, line: str
+    ) -> None:
+        f, lanes, to = v.function, v.lanes, Elements(v, self.target)
+        many = self.across * lanes
+        stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
+        for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
+            with f.loop(begin, end, step=vectors * lanes) as at:
+                made = self._along(v, given, v.at(strip, at.index), vectors)
+                for p, one in enumerate(made):
+                    to.store(one, to.at(line, f.add(at.index, p * lanes)))
+        with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
+            (one,) = self._along(v, given, v.at(strip, last), 1)
+            left = f.sub(place.columns, last)
+            self._store_some(v, to, one, place, to.at(line, last), left)
+
+    def _turned(self, v: Vectors, given: Arguments, place: "Place") -> None:
+        """The same, as many rows at a time as a vector has lanes: a lane of each."""
+        f, lanes, second = v.function, v.lanes, self.second
+        assert isinstance(second, Taps)
+        to, pitch = Elements(v, self.target), self._pitch(v.lanes)
+        make = self._paired if second.parity else self._plain
+        weight = self._weights(v, given["second_weights"])
+        every = range(lanes)
+        with f.loop(0, place.rows, step=lanes) as row:
+            strip = v.at(place.strip, f.mul(row.index, pitch))
+            with f.loop(0, f.add(place.columns, self._halo), step=lanes) as at:
+                square = [v.load(v.at(strip, f.add(at.index, q * pitch))) for q in every]
+                target = v.at(place.turned, f.mul(at.index, lanes))
+                for q, one in enumerate(v.transpose(square)):
+                    v.store(one, v.at(target, q * lanes), align=v.bytes * lanes)
+            line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
+            line = to.at(line, place.column)
+            rows = f.sub(place.rows, row.index)
+            with f.loop(0, place.columns, step=lanes) as at:
+                source = v.at(place.turned, f.mul(at.index, lanes))
+
+                def read(number: Index, source: str = source) -> list[str]:
+                    address = v.at(source, f.mul(number, lanes))
+                    return [v.load(address, align=v.bytes * lanes)]
+
+                sums = make(v, second, lanes, 1, read, weight)
+                made = v.transpose([one for (one,) in sums])
+                left = f.sub(place.columns, at.index)
+                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                    for q, one in enumerate(made):
+                        with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
+                            there = to.at(line, f.add(at.index, f.mul(given["out_row"], q)))
+                            if inside:
+                                to.store(one, there)
+                            else:
+                                self._store_some(v, to, one, place, there, left)
+
+    def _store_some(
+        self, v: Vectors, to: Elements, one: str, place: "Place", there: str, count: str
+    ) -> None:
+        """The first elements of a vector."""
+        to.store(one, place.tail)
+        with v.function.loop("0", count) as at:
+            to.copy_one(to.at(place.tail, at.index), to.at(there, at.index))
 
     def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
         """Vectors of sums along the last axis."""
-        f = v.function
 
         def read(number: Index) -> list[str]:
             address = v.at(strip, number)
             return [v.load(v.at(address, q * v.lanes)) for q in range(vectors)]
 
-        if self.second is None:
+        if not isinstance(self.second, Taps):
             return read(0)
         make = self._paired if self.second.parity else self._plain
         weight = self._weights(v, given["second_weights"])
@@ -381,6 +507,8 @@ class Place:
     out: str
     strip: str
     patch: str
+    sums: str
+    turned: str
     tail: str
     column: str
     columns: str

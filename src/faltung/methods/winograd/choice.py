@@ -170,9 +170,10 @@ def choose(c: Correlation, machine: Machine) -> WinogradChoice | None:
         return None
     # For each axis: ((m, r), tiles) for every m.
     windows = tuple(
-        tuple(((m, r), _tiles(c, w, m, r)) for m in TILE_OUTPUTS[r])
+        tuple(((m, r), _tiles(c, w, m, r)) for m in tiles)
         for w in c.windows
         for r in [w.axis.kernel]
+        for tiles in [(w.tile,) if w.tile in TILE_OUTPUTS[r] else TILE_OUTPUTS[r]]
     )
     return _cheapest(c.dtype, c.channels_in, c.channels_out, windows, machine)
 

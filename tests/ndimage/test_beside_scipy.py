@@ -1,0 +1,41 @@
+"""The same calls of SciPy: 2,000 random ones, and SciPy's own tests."""
+
+import ndimage_random
+import pytest
+import scipy_suite
+from grid import CHOSEN, EXHAUSTIVE
+
+pytest.importorskip("scipy", minversion="1.17")  # whose axes and modes these calls name
+
+BLOCK = 50  # calls of one test
+
+
+@pytest.mark.parametrize("block", range(40))
+def test_random_calls(block: int) -> None:
+    """All with ``--exhaustive``; else one of ten, of all functions, another one each day."""
+    numbers = range(block * BLOCK, (block + 1) * BLOCK)
+    if CHOSEN.tier is not EXHAUSTIVE:
+        numbers = numbers[CHOSEN.seed % 10 :: 10]
+    wrong = []
+    for number in numbers:
+        call = ndimage_random.random_call(0, number)
+        found = ndimage_random.difference(call)
+        if found:
+            wrong.append(f"{number}: {found}: {call}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "file", "least"),
+    [
+        ("faltung.ndimage", "ndimage/tests/test_filters.py", 1000),
+        ("faltung.ndimage", "ndimage/tests/test_morphology.py", 300),
+    ],
+)
+def test_scipys_own_tests(suite: str, file: str, least: int) -> None:
+    if scipy_suite.folder() is None:
+        pytest.skip("this SciPy came without its tests")
+    row = next(one for one in scipy_suite.SUITES if one.ours == suite)
+    found = scipy_suite.outcomes(row, file)
+    assert scipy_suite.wrong(found) == []
+    assert len(found) >= least
