@@ -16,7 +16,7 @@ import numpy as np
 from faltung.geometry.check import real, show, truth
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.xarray.centres import Centres
-from faltung.xarray.fields import lazy, module
+from faltung.xarray.fields import is_lazy, module
 from faltung.xarray.words import Dims
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _weights(
         ) from None
     if weights.dtype.kind not in "biuf":
         raise FaltungTypeError(f"weights.dtype={weights.dtype}: must be real numbers")
-    if not lazy(weights) and not (np.isfinite(weights.values).all() and (weights >= 0).all()):
+    if not is_lazy(weights) and not (np.isfinite(weights.values).all() and (weights >= 0).all()):
         raise FaltungError("weights: must be finite and at least 0; an entry of no weight has 0")
     names = [name for name in field.dims if name in dims or name in weights.dims]
     sizes = {name: field.sizes[name] for name in names}
