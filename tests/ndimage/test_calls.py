@@ -132,3 +132,32 @@ def test_a_dask_array_is_left_to_the_part_for_it(monkeypatch: pytest.MonkeyPatch
     assert ndimage.gaussian_laplace(x, 2.0, mode="wrap", truncate=3.0) is x
     want = {"sigma": 2.0, "mode": "wrap", "cval": 0.0, "axes": None, "truncate": 3.0}
     assert seen == {**want, "output": None, "x": x}
+
+
+@pytest.mark.parametrize("options", [{"size": 3}, {"footprint": [1, 1, 0]}])
+def test_a_nan_is_the_maximum_and_the_minimum_of_its_windows(options: Any) -> None:
+    x = np.array([1.0, np.nan, 0.0, 5.0, 4.0])
+    last = 3 if "size" in options else 2
+    for function in (ndimage.maximum_filter, ndimage.minimum_filter):
+        lost = np.isnan(function(x, **options))
+        assert np.nonzero(lost)[0].tolist() == ([0, 1, 2] if last == 3 else [1, 2])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(20, 30), (150, 160)])
+def test_passes_are_joined_in_the_dtype_of_the_output(shape: Any, dtype: Any) -> None:
+    """As by NumPy, which small arrays are joined by, and arrays with gaps."""
+    x = (100 * np.random.default_rng(3).standard_normal(shape)).astype(dtype)
+    first, second = (ndimage.gaussian_filter(x, 1.0, order) for order in ((1, 0), (0, 1)))
+    want = np.sqrt((first * first + second * second).astype(np.float64)).astype(dtype)
+    made = ndimage.gaussian_gradient_magnitude(x, 1.0)
+    if dtype != np.int16:  # whose squares wrap
+        np.testing.assert_allclose(made, want, rtol=1e-6 if dtype == np.float32 else 1e-15)
+    gaps = np.zeros((2 * shape[0], shape[1]), dtype)[::2]
+    np.testing.assert_allclose(
+        ndimage.gaussian_gradient_magnitude(x, 1.0, output=gaps), made, rtol=1e-6
+    )
+    assert_array_equal(
+        ndimage.gaussian_laplace(x, 1.0),
+        sum(ndimage.gaussian_filter(x, 1.0, order) for order in ((2, 0), (0, 2))),
+    )
