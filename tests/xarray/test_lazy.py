@@ -85,3 +85,49 @@ def test_weights_of_a_lazy_field() -> None:
     )
     known = faltung.xarray.conv(da, np.ones((3, 3)), ("lat", "lon"), weights=area, **options)
     xr.testing.assert_identical(now(lazy), known)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "gaussian_filter": lambda da, **more: faltung.xarray.gaussian_filter(
+        da, {"lat": 1.2, "lon": 0.7}, mode={"lon": "wrap", "lat": "constant"}, **more
+    ),
+    "uniform_filter": lambda da, **more: faltung.xarray.uniform_filter(
+        da, {"lat": 4, "time": 2}, mode="nearest", **more
+    ),
+    "maximum_filter": lambda da, **more: faltung.xarray.maximum_filter(
+        da, {"lat": 3, "lon": 5}, mode=AROUND, **more
+    ),
+    "grey_erosion": lambda da, **more: faltung.xarray.grey_erosion(
+        da, footprint=[[1, 0], [1, 1]], dim=("lat", "lon"), **more
+    ),
+}
+WITHOUT_GAPS: dict[str, Callable[..., Any]] = {
+    "correlate": lambda da: faltung.xarray.correlate(da, KERNEL, ("lat", "lon"), mode=AROUND),
+    "convolve": lambda da: faltung.xarray.convolve(da, KERNEL, ("lat", "lon"), origin=(0, 1)),
+    "sobel": lambda da: faltung.xarray.sobel(da, "lon", ("lat", "lon"), mode=AROUND),
+    "prewitt": lambda da: faltung.xarray.prewitt(da, "lat", ("lat", "lon")),
+    "laplace": lambda da: faltung.xarray.laplace(da, ("lat", "lon"), mode=AROUND),
+    "gaussian_laplace": lambda da: faltung.xarray.gaussian_laplace(
+        da, {"lat": 1.0, "lon": 0.7}, mode=AROUND
+    ),
+    "gaussian_gradient_magnitude": lambda da: faltung.xarray.gaussian_gradient_magnitude(
+        da, {"lat": 1.0, "lon": 0.7}, mode=AROUND
+    ),
+}
+
+
+@pytest.mark.parametrize("skipna", [False, True])
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters(name: str, skipna: bool) -> None:
+    da = globe(holes=skipna)
+    lazy = FILTERS[name](da.chunk(CHUNKS), skipna=skipna)
+    assert lazy.chunks == da.chunk(CHUNKS).chunks
+    xr.testing.assert_identical(now(lazy), FILTERS[name](da, skipna=skipna))
+
+
+@pytest.mark.parametrize("name", WITHOUT_GAPS)
+def test_filters_that_know_no_gaps(name: str) -> None:
+    da = globe()
+    lazy = WITHOUT_GAPS[name](da.chunk(CHUNKS))
+    assert lazy.chunks == da.chunk(CHUNKS).chunks
+    xr.testing.assert_identical(now(lazy), WITHOUT_GAPS[name](da))
