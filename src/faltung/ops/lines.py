@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.filters.separable import NARROW, Along, Pass, passes
 from faltung.ops.arguments import Array, address
-from faltung.ops.run import forget
+from faltung.ops.run import Recent
 from faltung.plan.binding import Region
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
@@ -37,10 +36,7 @@ def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
     """
     machine, lines = current(), tuple(lines)
     key = x.shape, x.strides, x.dtype, out.strides, out.dtype, lines, machine
-    call = _calls.get(key)
-    if call is None:
-        call = _calls[key] = _prepared(x, lines, out, machine)
-        forget(_calls, KEPT)
+    call = _calls.get(key, lambda: _prepared(x, lines, out, machine))
     call(x, out)
 
 
@@ -150,7 +146,8 @@ class _Call:
             out[...] = made
 
 
-_calls: dict[Any, _Call] = {}
+_calls: Recent[_Call] = Recent(KEPT)
+_plans: Recent[list[tuple[Pass, Region]]] = Recent(KEPT)
 
 
 def _prepared(x: Array, lines: tuple[Line, ...], out: Array, machine: Machine) -> _Call:
@@ -163,7 +160,9 @@ def _prepared(x: Array, lines: tuple[Line, ...], out: Array, machine: Machine) -
         Along(order.index(n.axis), n.size, n.before, n.border.mode, _how(n)) for n in ordered
     )
     shape, runs, source = tuple(x.shape[axis] for axis in order), [], x.dtype.name
-    for one, region in _planned(shape, source, out.dtype.name, work, key, machine):
+    given = shape, source, out.dtype.name, work, key, machine
+    planned = _plans.get(given, lambda: _planned(*given))
+    for one, region in planned:
         runs.append(_ready(one, region, ordered[one.start : one.stop], work, source, out.dtype))
         source = out.dtype.name
     plain = x.flags.c_contiguous and out.flags.c_contiguous
@@ -206,7 +205,6 @@ def _bound(line: Line, kind: str) -> float:
     return bound if bound < 0.5 else float("inf")
 
 
-@lru_cache(maxsize=KEPT)
 def _planned(
     shape: tuple[int, ...],
     source: str,
