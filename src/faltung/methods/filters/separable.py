@@ -134,7 +134,6 @@ def _pass(
         and work == "float64"
         and second.size >= TURNED
         and sizes.height >= lanes,
-        heap=False,
     )
     scratch = kernel.bytes(machine)
     if scratch > BAND_STACK_BYTES:
