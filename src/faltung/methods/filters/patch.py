@@ -7,7 +7,7 @@ an end is a constant where the tables have -1.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -28,8 +28,12 @@ class PatchKernel(Kernel):
     its stack is too small.
     """
 
-    pointers = ("x", "out", "rows", "columns", "values", "scratch", "slices")
-    numbers = ("items", "height", "width", "bands", "blocks", "out_row", "before")
+    pointers: ClassVar[tuple[str, ...]] = (
+        *("x", "out", "rows", "columns", "values", "scratch", "slices"),
+    )
+    numbers: ClassVar[tuple[str, ...]] = (
+        *("items", "height", "width", "bands", "blocks", "out_row", "before"),
+    )
 
     dtype: str
     source: str
