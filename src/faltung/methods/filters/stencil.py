@@ -33,7 +33,8 @@ class StencilKernel(PatchKernel):
     """shape: taps along all axes before the last two together, along the last but one, and along
     the last. taps: those that are there, by their numbers in C order, where the code has all of
     them; "dense" and "listed" are loops. reduction: "sum", "max" or "min". constant: whether the
-    border is a constant along the axes before the last, and along the last. rows: of a tile. band, block: the most rows and columns of an item.
+    border is a constant along the axes before the last, and along the last. rows: of a tile. band,
+    block: the most rows and columns of an item.
     """
 
     name = "stencil"
