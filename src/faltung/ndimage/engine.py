@@ -1,6 +1,6 @@
 """The filters of real arrays that everything here is built on."""
 
 from faltung.ops.lines import filter_lines
-from faltung.reference.filters import correlate, filter_footprint
+from faltung.ops.stencil import correlate, filter_footprint
 
 __all__ = ["correlate", "filter_footprint", "filter_lines"]

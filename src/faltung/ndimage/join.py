@@ -24,19 +24,18 @@ from faltung.runtime.threads import threads_to_use
 Array = npt.NDArray[Any]
 Join = Literal["sum", "magnitude"]
 
-# Smaller arrays are joined by NumPy before a compiled region has begun.
+COMPILED = ("float32", "float64")
+# Smaller arrays are joined by NumPy before a compiled region has begun, to the same bits.
 MIN_COMPILED = 1 << 14
 
 
 def join(made: Sequence[Array], how: Join) -> None:
-    """All arrays into the first, which is one of them. They have one shape and dtype; what is in
-    the others afterwards is undefined.
+    """All arrays into the first. They have one shape and dtype; what the others hold afterwards
+    is undefined.
     """
-    dtype = made[0].dtype
-    # Squares that are added could be contracted into fused operations, whose bits are others.
-    exact = dtype == np.float32 or (dtype == np.float64 and how == "sum")
-    if exact and made[0].size >= MIN_COMPILED and all(one.flags.c_contiguous for one in made):
-        region, worth = _compiled(how, dtype.name, len(made), made[0].size, current())
+    whole = all(one.flags.c_contiguous for one in made)
+    if made[0].dtype.name in COMPILED and made[0].size >= MIN_COMPILED and whole:
+        region, worth = _compiled(how, made[0].dtype.name, len(made), made[0].size, current())
         region.run([address(one) for one in made], threads_to_use() if worth else 1)
         return
     out = made[0]
@@ -57,7 +56,9 @@ def _compiled(
     """The region, and whether more than one thread is worth its while."""
     total: Expr | None = None
     for k in range(count):
-        term = operand(k) * operand(k) if how == "magnitude" else operand(k)
+        # As a magnitude of its own a square is not fused with the sum, which would round otherwise.
+        square = unary("abs", operand(k) * operand(k))
+        term = square if how == "magnitude" else operand(k)
         total = term if total is None else total + term
     assert total is not None
     places = {f"made{k}": (k, 0) for k in range(count)}

@@ -81,7 +81,12 @@ class Footprint:
     structure: npt.NDArray[np.float64] | None = None
 
     def run(self, x: Array, out: Array) -> None:
-        if self.structure is not None:
+        if not x.ndim:  # one entry, along an axis of its own
+            added = None if self.structure is None else self.structure.reshape(1)
+            border = (Border("constant"),)
+            flat = Footprint(self.footprint.reshape(1), (0,), border, self.reduction, added)
+            flat.run(x.reshape(1), out.reshape(1))
+        elif self.structure is not None:
             asked = Structured(self.structure, self.before, self.borders, self.reduction)
             filter_structure(x, self.footprint, asked, out)
         else:
