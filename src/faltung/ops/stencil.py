@@ -130,6 +130,9 @@ def _run(
     work: str,
 ) -> None:
     """One step for kernels with the same taps."""
+    # Along an axis of one tap, in its place, nothing beyond the ends is read.
+    reads = [(n, first) != (1, 0) for n, first in zip(there.shape, before, strict=True)]
+    borders = [b if r else Border("replicate") for b, r in zip(borders, reads, strict=True)]
     values = {border.value for border in borders if border.mode == "constant"}
     if len(values) > 1:
         raise ValueError(f"borders={tuple(borders)}: the constants of all axes must be one")

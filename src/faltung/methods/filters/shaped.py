@@ -79,6 +79,7 @@ def stencil(
         shape=(planes, tall, wide),
         taps=code,
         constant="constant" in kernel.modes,
+        ends=kernel.modes[-1] == "constant",
         floats=source.startswith("float"),
         rows=rows,
         vectors=vectors,

@@ -32,8 +32,9 @@ Read = Callable[[str, Index], list[str]]
 class StencilKernel(PatchKernel):
     """shape: taps along all axes before the last two together, along the last but one, and along
     the last. taps: those that are there, by their numbers in C order, where the code has all of
-    them; "dense" and "listed" are loops. reduction: "sum", "max" or "min". constant: whether the
-    border is a constant. rows: of a tile. band, block: the most rows and columns of an item.
+    them; "dense" and "listed" are loops. reduction: "sum", "max" or "min". constant: whether any
+    border is a constant. ends: whether that of the last axis is. rows: of a tile. band, block: the
+    most rows and columns of an item.
     """
 
     name = "stencil"
@@ -44,6 +45,7 @@ class StencilKernel(PatchKernel):
     shape: tuple[int, int, int]
     taps: tuple[int, ...] | str
     constant: bool
+    ends: bool
     floats: bool
     rows: int
     band: int
@@ -108,8 +110,9 @@ class StencilKernel(PatchKernel):
                     load = self.loads(v, given, column, position.index, start, inside)
                     to = v.at(target, position.index)
                     self.copy(v, x, table, load, count, to, pitch, value)
-            if self.constant:
+            if self.ends:
                 self.outside(v, given, count, start, stop, target, 0)
+            if self.constant:
                 beyond = f.value(f"icmp slt i64 {offset}, 0")
                 size = f.value(f"select i1 {beyond}, i64 {f.mul(count, pitch)}, i64 0")
                 with f.loop(0, size, step=v.lanes) as every:
