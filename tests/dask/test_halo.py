@@ -18,7 +18,7 @@ def test_every_position(chunks: list[int], start: int, count: int, mode: str) ->
     border, size = Border(mode), sum(chunks)
     firsts = [0, *accumulate(chunks)]
     found = [-1] * count
-    for run in runs(start, start + count, chunks, border):
+    for run in runs(start, start + count, tuple(chunks), border):
         entries = list(range(firsts[run.chunk], firsts[run.chunk + 1]))[run.source]
         assert found[run.target] == [-1] * run.count  # nothing is written twice
         found[run.target] = entries * (1 if run.step else run.count)
