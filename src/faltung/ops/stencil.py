@@ -139,7 +139,11 @@ def _run(
     if len(values) > 1:
         raise FaltungError(f"borders={tuple(borders)}: the constants of all axes must be one")
     x = np.ascontiguousarray(x)
-    modes = tuple(border.mode for border in borders)
+    # Along an axis with one tap nothing is beyond the ends; a constant there is none elsewhere.
+    modes = tuple(
+        border.mode if taps > 1 else "replicate"
+        for border, taps in zip(borders, there.shape, strict=True)
+    )
     kernel = Shaped(there.shape, tuple(np.flatnonzero(there).tolist()), tuple(before), modes,
                     reduction)  # fmt: skip
     if x.ndim == 1:  # one row
