@@ -58,6 +58,7 @@ EXPECTED: dict[str, str] = {
 }
 
 # Tests of recursive filters, which are no convolutions and are refused, by class and name.
+_SIZES = {"Float": ("32", "64", "Extended"), "Complex": ("64", "128", "Extended")}
 _NUMBERS = ("float32", "float64", "complex64", "complex128")
 _RECURSIVE = {
     **{
@@ -67,8 +68,7 @@ _RECURSIVE = {
             *("zi_pseudobroadcast", "short_x_IIR", "do_not_modify_a_b_IIR"),
             *("lfiltic[numpy-[1, 0.5, 1.5]]", "lfiltic[numpy-[2, 1, 3]]"),
         )
-        for kind in ("Float32", "Float64", "FloatExtended")
-        + ("Complex64", "Complex128", "ComplexExtended")
+        for kind in (f"{of}{size}" for of in ("Float", "Complex") for size in _SIZES[of])
     },
     "TestDecimate": (
         *("basic_IIR", "shape", "phaseshift_IIR", "zero_phase_IIR", "long_float32"),
