@@ -58,11 +58,6 @@ def lfilter(
             raise FaltungError(
                 f"Parameter {name} is not a non-empty 1d array, since {name}.shape={value.shape}!"
             )
-    if divisor.size > 1 and np.any(divisor[1:] != 0):
-        raise FaltungError(
-            f"a={divisor}: feedback makes a recursive filter, which is no convolution; must be one "
-            "number. Use scipy.signal.lfilter, or the first taps of its impulse response as b"
-        )
     if not samples.ndim:
         raise FaltungError("x: must be an array of at least one axis (x must be at least 1-D)")
     axis = axis_of(axis, samples.ndim)
@@ -75,6 +70,11 @@ def lfilter(
         raise FaltungNotImplementedError(
             f"Parameter's dtypes produced result type '{dtype}', which is not supported! Convert "
             "one of them with astype(float)"
+        )
+    if divisor.size > 1 and np.any(divisor[1:] != 0):
+        raise FaltungError(
+            f"a={divisor}: feedback makes a recursive filter, which is no convolution; must be one "
+            "number. Use scipy.signal.lfilter, or the first taps of its impulse response as b"
         )
     taps = taps.astype(dtype) / divisor[:1].astype(dtype)
     lines = lines_of(samples.astype(dtype, copy=False), axis)

@@ -18,7 +18,7 @@ from faltung.ops.functional import conv
 from faltung.plan.choose import Precision
 
 # What kernels compute in, for the dtype of a result.
-FLOATS = {"f": np.dtype("f"), "d": np.dtype("d"), "e": np.dtype("f")}
+FLOATS: dict[str, np.dtype[Any]] = {"f": np.dtype("f"), "d": np.dtype("d"), "e": np.dtype("f")}
 COMPLEX = "FD"
 # The most taps of a kernel of several axes whose table of offsets is worth making: beyond, one
 # transform of everything is planned in no time.
@@ -59,7 +59,7 @@ def convolved(a: Array, b: Array, window: Window, *, strict: bool) -> Array:
     if dtype.kind in "bui":
         return _whole_numbers(a, b, window, dtype)
     if dtype.char in FLOATS:
-        work = FLOATS[dtype.char]
+        work: np.dtype[Any] = FLOATS[dtype.char]
         made = _real(a.astype(work, copy=False), b.astype(work, copy=False), window, strict)
         return made.astype(dtype, copy=False)
     if dtype.char in COMPLEX:
