@@ -88,7 +88,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"padding": (9, 3), "padding_mode": "reflect"}, ValueError, "padding=(9, 9): reflect padding "
      "must be at most 8 on an axis of size 9 (spatial axis 0)"),
     ({"padding_mode": "mirror"}, ValueError, "padding_mode='mirror': must be one of zeros, "
-     "reflect, symmetric, replicate, circular"),
+     "reflect, symmetric, replicate, circular; say padding_mode='reflect'"),
     ({"x": (4, 9)}, ValueError, "input_shape=(4, 9): must be (batch, channels, *space)"),
     ({"x": (1, 4, 9)}, ValueError, "weight_shape=(6, 4, 3, 3): must have 3 dimensions, as the "
      "input (1, 4, 9) has"),

@@ -127,7 +127,9 @@ def test_modes() -> None:
     ("value", "error", "message"),
     [
         ("mirror", ValueError, "padding_mode='mirror': must be one of zeros, reflect, symmetric, "
-         "replicate, circular"),
+         "replicate, circular; say padding_mode='reflect'"),
+        (("zeros", "SAME"), ValueError, "padding_mode=('zeros', 'SAME'): must be one of zeros, "
+         "reflect, symmetric, replicate, circular; say padding='same'"),
         (("zeros", 1), ValueError, "padding_mode=('zeros', 1): must be one of zeros, reflect, "
          "symmetric, replicate, circular"),
         (("zeros",), ValueError, "padding_mode=('zeros',): must be one name, or 2 names, one for "

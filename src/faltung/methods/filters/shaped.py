@@ -17,8 +17,9 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step
 from faltung.methods.filters.stencil import StencilKernel
 
-# Taps that the code may have, each for every vector of a tile.
-CODE_TAPS = 128
+# Taps that are all in the code: of a kernel without gaps, and of others. With more of them LLVM
+# loads weights long before they are needed, and keeps them in memory.
+CODE_TAPS, MAX_CODE_TAPS = 9, 32
 # Rows of a tile and vectors of one, by the registers of the machine; columns of an item, and the
 # most rows.
 TILES = {16: (4, 2), 32: (4, 3)}
@@ -66,10 +67,10 @@ def stencil(
     rows, vectors = TILES[32 if machine.registers >= 32 else 16]
     if height == 1:
         rows, vectors = 1, 2 * vectors
-    if positions > CODE_TAPS:
-        code = "dense" if len(kernel.taps) == positions and tall >= rows else "listed"
-        if code == "listed" and len(kernel.taps) <= CODE_TAPS:
-            code = kernel.taps
+    if len(kernel.taps) == positions > CODE_TAPS:
+        code, rows = "dense", min(rows, tall)
+    elif len(kernel.taps) > MAX_CODE_TAPS:
+        code = "listed"
     made = StencilKernel(
         dtype=work,
         source=source,

@@ -110,9 +110,10 @@ class StencilKernel(PatchKernel):
                     self.copy(v, x, table, load, count, to, pitch, value)
             if self.constant:
                 self.outside(v, given, count, start, stop, target, 0)
-                with f.when(f.value(f"icmp slt i64 {offset}, 0")):
-                    with f.loop(0, f.mul(count, pitch), step=v.lanes) as every:
-                        v.store(value, v.at(target, every.index))
+                beyond = f.value(f"icmp slt i64 {offset}, 0")
+                size = f.value(f"select i1 {beyond}, i64 {f.mul(count, pitch)}, i64 0")
+                with f.loop(0, size, step=v.lanes) as every:
+                    v.store(value, v.at(target, every.index))
 
     def _tiles(
         self,
