@@ -22,6 +22,8 @@ from faltung.methods.filters.window import Window
 FUSED = 160
 # Rows and columns of an item of short filters.
 BAND, BLOCK = 64, 448
+# And of very short ones, which wait for memory: few rows of many columns.
+SHORT, SHORT_BAND, SHORT_BLOCK = 5, 16, 960
 # Of a long filter along the last axis: rows, and the least and most columns.
 LONG_BAND, MIN_LONG_BLOCK, MAX_LONG_BLOCK = 8, 1024, 1 << 14
 # The largest numbers of whole dtypes of at most 32 bits.
@@ -193,7 +195,10 @@ def _blocks(
     first: Along | None, second: Along | None, rows: int, wide: int, sizes: _Sizes
 ) -> tuple[int, int]:
     """The most rows and columns of an item."""
-    if max(line.size for line in (first, second) if line) <= FUSED:
+    longest = max(line.size for line in (first, second) if line)
+    if longest <= SHORT:
+        return SHORT_BAND, SHORT_BLOCK
+    if longest <= FUSED:
         return BAND, BLOCK
     if first is not None:
         height = -(-min(sizes.height, first.size) // rows) * rows
