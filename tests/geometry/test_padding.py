@@ -94,9 +94,9 @@ def test_known_layers() -> None:
         (-1, ValueError, "padding=-1: every padding must be at least 0"),
         (((1, -1), 0), ValueError, "padding=((1, -1), 0): every padding must be at least 0"),
         ("full", ValueError, "padding='full': must be numbers or one of valid, same, same_upper, "
-         "same_lower, causal"),
+         "same_lower, causal; use padding=kernel - 1 on both sides"),
         (("same", "full"), ValueError, "padding=('same', 'full'): must be numbers or one of valid, "
-         "same, same_upper, same_lower, causal"),
+         "same, same_upper, same_lower, causal; use padding=kernel - 1 on both sides"),
         ((1, 2, 3), ValueError, "padding=(1, 2, 3): must have one entry for each of the 2 spatial "
          "axes"),
         ((), ValueError, "padding=(): must have one entry for each of the 2 spatial axes"),
@@ -127,7 +127,7 @@ def test_modes() -> None:
     ("value", "error", "message"),
     [
         ("mirror", ValueError, "padding_mode='mirror': must be one of zeros, reflect, symmetric, "
-         "replicate, circular"),
+         "replicate, circular; SciPy's 'mirror' is 'reflect'"),
         (("zeros", 1), ValueError, "padding_mode=('zeros', 1): must be one of zeros, reflect, "
          "symmetric, replicate, circular"),
         (("zeros",), ValueError, "padding_mode=('zeros',): must be one name, or 2 names, one for "

@@ -89,7 +89,12 @@ ARGUMENTS = [
         ValueError,
         "padding=((1, 2), (0, -1)): every padding must be at least 0",
     ),
-    (conv(padding="Same"), ValueError, f"padding='Same': must be numbers or one of {NAMES}"),
+    (
+        conv(padding="Same"),
+        ValueError,
+        f"padding='Same': must be numbers or one of {NAMES}; use padding='same' (with a stride, "
+        "TensorFlow's is padding='same_upper')",
+    ),
     (conv(padding=1.5), TypeError, f"padding=1.5: {KINDS}"),
     (conv(padding=True), TypeError, f"padding=True: {KINDS}"),
     (conv(padding=b"same"), TypeError, f"padding=b'same': {KINDS}"),
@@ -106,21 +111,26 @@ ARGUMENTS = [
     (
         conv(padding=10**6, padding_mode="reflect"),
         ValueError,
-        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8 "
-        "(spatial axis 0)",
+        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
     (
         conv(padding=(8, 10), padding_mode="symmetric"),
         ValueError,
-        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9 (spatial axis "
-        "1)",
+        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9; "
+        "faltung.ndimage has borders of any width (spatial axis 1)",
     ),
     (
         conv(padding=9, padding_mode="circular"),
         ValueError,
-        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8 (spatial axis 0)",
+        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
-    (conv(padding_mode="Zeros"), ValueError, f"padding_mode='Zeros': must be one of {MODES}"),
+    (
+        conv(padding_mode="Zeros"),
+        ValueError,
+        f"padding_mode='Zeros': must be one of {MODES}; 'Zeros' is 'zeros'",
+    ),
     (
         conv(padding_mode=["zeros", "no"]),
         ValueError,
@@ -275,19 +285,21 @@ def test_dtypes(dtype: str) -> None:
         "must be float32, float64, float16, ml_dtypes.bfloat16, int32, int64, complex64 or "
         "complex128"
     )
+    remedy = ", or use faltung.ndimage or faltung.signal, which take it"
+
+    def wrong(name: str) -> str:
+        hint = f"; pass {name}.astype('float32'){remedy}" if odd.dtype.kind in "bui" else ""
+        return f"{name}.dtype={dtype}: {rule}{hint}"
+
     w, g = odd[:, :, :3, :3], odd[:, :, :6, :7]
-    refused(lambda: faltung.conv(odd, W), TypeError, f"x.dtype={dtype}: {rule}")
-    refused(lambda: faltung.conv(X, w), TypeError, f"weight.dtype={dtype}: {rule}")
-    refused(lambda: faltung.conv(X, W, odd.ravel()[:6]), TypeError, f"bias.dtype={dtype}: {rule}")
-    refused(lambda: faltung.Conv(w), TypeError, f"weight.dtype={dtype}: {rule}")
-    refused(lambda: faltung.Conv(W)(odd), TypeError, f"x.dtype={dtype}: {rule}")
-    refused(
-        lambda: faltung.conv_input_grad(g, W, X.shape), TypeError, f"grad.dtype={dtype}: {rule}"
-    )
-    refused(
-        lambda: faltung.conv_weight_grad(X, g, W.shape), TypeError, f"grad.dtype={dtype}: {rule}"
-    )
-    refused(lambda: faltung.conv_transpose(odd, T), TypeError, f"x.dtype={dtype}: {rule}")
+    refused(lambda: faltung.conv(odd, W), TypeError, wrong("x"))
+    refused(lambda: faltung.conv(X, w), TypeError, wrong("weight"))
+    refused(lambda: faltung.conv(X, W, odd.ravel()[:6]), TypeError, wrong("bias"))
+    refused(lambda: faltung.Conv(w), TypeError, wrong("weight"))
+    refused(lambda: faltung.Conv(W)(odd), TypeError, wrong("x"))
+    refused(lambda: faltung.conv_input_grad(g, W, X.shape), TypeError, wrong("grad"))
+    refused(lambda: faltung.conv_weight_grad(X, g, W.shape), TypeError, wrong("grad"))
+    refused(lambda: faltung.conv_transpose(odd, T), TypeError, wrong("x"))
     with pytest.raises(TypeError, match=r"^out\.dtype="):
         faltung.conv(X, W, out=np.ones((2, 6, 6, 7), odd.dtype))
 
@@ -324,7 +336,8 @@ def test_one_dtype_for_all() -> None:
             f"grad.dtype=float64: {rule} float32",
         ),
     ]:
-        refused(call, TypeError, message)
+        name, dtype = message.split(".")[0], message.split(" ")[-1]
+        refused(call, TypeError, f"{message}; pass {name}.astype({dtype!r})")
 
 
 @pytest.mark.parametrize(

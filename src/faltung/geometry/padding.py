@@ -16,6 +16,7 @@ from typing import Literal
 from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import integer, is_sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.words import mode_of, padding_hint
 
 PaddingName = Literal["valid", "same", "same_upper", "same_lower", "causal"]
 Padding = int | PaddingName | Sequence[int | PaddingName | Sequence[int]]
@@ -86,7 +87,10 @@ def pads(
 def numbers(entry: object, padding: object) -> tuple[int, int]:
     """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
-        raise FaltungError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
+        hint = padding_hint(entry, NAMES, MODES)
+        raise FaltungError(
+            f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}{hint}"
+        )
     pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
     if any(item is None for item in pair):
         raise FaltungTypeError(
@@ -116,9 +120,4 @@ def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
             f"padding_mode={show(padding_mode)}: must be one name, or {rank} names, "
             "one for each axis"
         )
-    for name in names:
-        if not isinstance(name, str) or name not in MODES:
-            raise FaltungError(
-                f"padding_mode={show(padding_mode)}: must be one of {', '.join(MODES)}"
-            )
-    return tuple(str(name) for name in names)
+    return tuple(str(mode_of(name, padding_mode, MODES)) for name in names)
