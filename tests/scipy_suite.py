@@ -37,6 +37,11 @@ SUITES = (
             "ndimage/tests/test_datatypes.py",
         ),
     ),
+    Suite(
+        "faltung.signal",
+        "scipy.signal",
+        ("signal/tests/test_signaltools.py", "signal/tests/test_upfirdn.py"),
+    ),
 )
 
 # Tests that fail with our functions, and why. Names end as those of pytest do.

@@ -89,7 +89,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
      "must be at most 8 on an axis of size 9; faltung.ndimage has borders of any width (spatial "
      "axis 0)"),
     ({"padding_mode": "mirror"}, ValueError, "padding_mode='mirror': must be one of zeros, "
-     "reflect, symmetric, replicate, circular; SciPy's 'mirror' is 'reflect'"),
+     "reflect, symmetric, replicate, circular; say padding_mode='reflect'"),
     ({"x": (4, 9)}, ValueError, "input_shape=(4, 9): must be (batch, channels, *space)"),
     ({"x": (1, 4, 9)}, ValueError, "weight_shape=(6, 4, 3, 3): must have 3 dimensions, as the "
      "input (1, 4, 9) has"),

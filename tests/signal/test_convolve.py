@@ -90,7 +90,7 @@ def test_choice_follows_scipys_rule():
         a, b = np.ones(first), np.ones(second)
         expected = scipy_signal.choose_conv_method(a, b, mode)
         assert signal.choose_conv_method(a, b, mode) == expected
-    chosen, times = signal.choose_conv_method(a, b, measure=True)
+    chosen, times = signal.choose_conv_method(a[:9], b[:9], measure=True)
     assert chosen == min(times, key=times.get)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from faltung.geometry.border import source
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
-from faltung.geometry.words import mode_of
 
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
 # Entries of an axis with its padding: positions, and what is computed from them, fit 64 bits.
@@ -83,7 +83,7 @@ class Axis:
             )
 
     def _check_mode(self) -> None:
-        mode_of(self.mode, self.mode, MODES)
+        one_of("padding_mode", self.mode, MODES)
         if self.mode == "zeros":
             return
         if min(self.lo, self.hi) < 0:

@@ -8,7 +8,7 @@ from faltung.geometry.axis import MODES as OURS
 from faltung.geometry.border import Border
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungRuntimeError, FaltungTypeError
-from faltung.geometry.words import MODE_WORDS
+from faltung.geometry.padding import ELSEWHERE as WORDS
 
 # SciPy's names, and those of ``Border``.
 MODES = {
@@ -31,7 +31,7 @@ THEIRS = {
 }
 # Words of others for the same, and those of ``faltung.conv``.
 ELSEWHERE: dict[str, str] = {
-    **{word: THEIRS[_BORDERS.get(ours, ours)] for word, (ours, _) in MODE_WORDS.items()},
+    **{word: THEIRS[_BORDERS.get(ours, ours)] for word, ours in WORDS.items()},
     **{word: THEIRS[_BORDERS.get(word, word)] for word in OURS},
     "same": "constant",
 }

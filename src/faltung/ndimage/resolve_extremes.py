@@ -200,4 +200,4 @@ def _places(
         before_of(index("origin", origins.get(axis, 0)), n) for axis, n in enumerate(whole.shape)
     )
     borders = tuple(border(modes.get(axis, "constant"), value) for axis in range(ndim))
-    return np.ascontiguousarray(whole), before, borders
+    return np.array(whole, order="C"), before, borders

@@ -43,26 +43,19 @@ def array(
         raise FaltungTypeError(f"{name}.dtype={made.dtype.str}: {_foreign(name)}")
     if made.dtype not in DTYPES and made.dtype.name not in others:
         raise FaltungTypeError(
-            f"{name}.dtype={made.dtype}: must be {_listed(others)}{_remedy(name, made, others)}"
+            f"{name}.dtype={made.dtype}: must be {_listed(others)}; convert it with astype, or "
+            "take faltung.ndimage or faltung.signal, which take what SciPy takes"
         )
     if dtype is not None and made.dtype != dtype:
         raise FaltungTypeError(
-            f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}; pass "
-            f"{name}.astype({dtype.name!r})"
+            f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}; "
+            f"pass {name}.astype({dtype.name!r})"
         )
     if _is_masked(made):
         raise FaltungTypeError(f"{name}: must not be a masked array; fill it first")
     size = made.itemsize
     usable = made.flags.aligned and not any([stride % size for stride in made.strides])
     return np.asarray(made if usable else made.copy())
-
-
-def _remedy(name: str, value: Array, others: Sequence[str]) -> str:
-    """What to do about an array of whole numbers, as pictures are."""
-    if value.dtype.kind not in "bui":
-        return ""
-    doors = ", or use faltung.ndimage or faltung.signal, which take it" if others else ""
-    return f"; pass {name}.astype('float32'){doors}"
 
 
 def _foreign(name: str) -> str:

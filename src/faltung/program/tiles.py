@@ -25,10 +25,11 @@ from faltung.plan.placed import grid_of
 from faltung.program.inference import Inference, Part, simplified
 from faltung.program.lower_resample import in_order
 from faltung.program.state import State
+from faltung.runtime.buffers import aligned
 
 Array = npt.NDArray[Any]
-# Programs that are kept, each with memory of its own; tiles that are alike come one after another.
-MAX_PROGRAMS = 2
+# Programs that are kept; they share one memory, and each has its own plan and packed weights.
+MAX_PROGRAMS = 12
 # What a program takes beside the values of its layers: inputs and results, transforms.
 MARGIN = 1.15
 
@@ -73,6 +74,7 @@ class Tiles:
         self.output = simple.outputs[0]
         self._grids: dict[str, tuple[int, ...]] = {}
         self._programs: dict[tuple[int, ...] | None, Inference] = {}
+        self._memory = aligned(0)
         self._kinds: dict[tuple[int, Span], tuple[int, Span]] = {}
         self._known: list[dict[tuple[Node, ...], int]] = [{} for _ in self.output.space]
 
@@ -202,10 +204,19 @@ class Tiles:
                 1,
                 precision=self.precision,
                 part=part,
+                memory=self._arena,
                 machine=self.machine,
             )
         self._programs[key] = found
         return found
+
+    def _arena(self, size: int) -> Array:
+        """Memory for a program; the others have it too, as one runs at a time."""
+        if self._memory.nbytes < size:
+            self._programs.clear()  # or what is too small would stay
+            self._memory = aligned(0)
+            self._memory = aligned(size)
+        return self._memory
 
     def run(self, window: Window, x: Array) -> Array:
         """A window of the output (C, *sizes), of what it reads (C, *sizes), as ``reads`` says."""
@@ -223,6 +234,11 @@ class Tiles:
         program = self._program(None, lambda: Cut(simple.nodes, inputs, simple.outputs, {}))
         made: Array = program(x[np.newaxis])[0]
         return made
+
+    def release(self) -> None:
+        """Give the memory back; the next run takes it again."""
+        self._programs.clear()
+        self._memory = aligned(0)
 
     def changed(self) -> None:
         """The parameters have other values."""

@@ -16,6 +16,8 @@ from faltung.signal.sums import Window, convolved, rounds_exactly
 # Up to so many taps, or products, plain sums cost no more than looking whether a transform spread
 # a NaN.
 FEW_TAPS, FEW_PRODUCTS = 15, 1 << 18
+# Up to so many products of two signals, NumPy's own sums take less time than a call of a kernel.
+FEW_NUMPY = 1 << 11
 # Seconds in a microsecond-sized measurement, and how often it is repeated.
 MEASURED_SECONDS, REPEATS = 5e-3, 3
 # Nanoseconds of a transform of N entries, for each N log N, and of a multiply-add of plain sums:
@@ -85,6 +87,8 @@ def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "
         raise FaltungError(f"in1.shape={a.shape}, in2.shape={b.shape}: must not be empty")
     window = Window(mode, a.shape, b.shape, axes)
     dtype = np.result_type(a, b)
+    if a.ndim == 1 and a.size * b.size <= FEW_NUMPY and (mode != "same" or a.size >= b.size):
+        return np.convolve(a, b, mode)  # type: ignore[call-overload, no-any-return]
     if dtype.kind in "ui":
         return _whole_numbers(a, b, window, method)
     if dtype.kind in "bO" or method == "direct" or made_of_sums(a, b, window):

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 # What the program of a tile may take: at most so many bytes, and this part of the memory that is
 # left. Larger tiles compute less of what their neighbours compute too.
-MOST_BYTES, MEMORY_PART = 4 << 30, 4
+MOST_BYTES, MEMORY_PART = 8 << 30, 3
 # Multiples that sizes are rounded up to for a message, until a network can be built.
 ROUNDS = (2, 4, 8, 16, 32, 64, 128)
 
@@ -197,11 +197,16 @@ class Tiled:
         return self.arrangement.count == 1
 
     def pieces(self) -> list[Piece]:
-        """All tiles of all samples, those that are alike one after another."""
+        """All tiles of all samples, those that are alike one after another, the largest first: the
+        others then have room in its memory.
+        """
         windows = list(self.arrangement)
         if not self.at_once:
-            windows.sort(key=lambda window: (self.tiles.kind(window), window))
+            windows.sort(key=lambda w: (-self._size(w), self.tiles.kind(w), w))
         return [Piece(n, window) for window in windows for n in range(self.boxes.count)]
+
+    def _size(self, window: Window) -> int:
+        return prod(stop - first for first, stop in self.tiles.reads(window))
 
     def reads(self, window: Window) -> tuple[Span, ...]:
         """What a tile reads of its sample."""
@@ -230,8 +235,11 @@ class Tiled:
                 part = self.boxes.read(piece.sample, self.reads(piece.window))
                 yield piece, self.prepared(part)
 
-        for piece, x in prefetch(read, 1):
-            yield piece, self.run(piece.window, x)
+        try:
+            for piece, x in prefetch(read, 1):
+                yield piece, self.run(piece.window, x)
+        finally:
+            self.tiles.release()
 
     def into(self, out: Any, finish: Callable[[Array], Array] = lambda made: made) -> Any:
         """``out`` with all outputs, each after ``finish``; one is written while the next one is

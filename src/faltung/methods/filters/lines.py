@@ -13,124 +13,67 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
-from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
+from faltung.methods.filters.patch import Load, PatchKernel
+from faltung.methods.filters.sums import Read, Rows, Sums, Taps, near_whole
 from faltung.methods.filters.window import Track, Window, windows
 
-# Taps up to which the code has all of them; more are a loop.
-UNROLLED = 16
-# Reads the vectors of row ``number`` of what a sum reads.
-Read = Callable[[Index], list[str]]
-# Broadcasts a weight.
-Weight = Callable[[Index], str]
-Rows = list[list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Taps:
-    """The weights of a correlation: how many, and whether they are symmetric ("even"),
-    antisymmetric ("odd"), which makes sums of pairs, or neither ("").
-    """
-
-    size: int
-    parity: str = ""
+# Taps from which sums that become whole numbers are made fast, and again where it may matter.
+QUICK = 21
+# Takes the vectors of the rows of a tile.
+Emit = Callable[[Rows], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinesKernel(Kernel):
-    """``source``, ``target``: how x and out are stored. first: along an axis before the last.
-    second: along the last. constant: whether the borders of each are constants. rows, vectors: of a
-    tile along the first axis; ``across``: vectors of one along the last. band, block: the most rows
-    and columns of an item. turned: the second axis reads a transposed strip, so that no load
-    crosses a cache line and each serves several sums. heap: strip and patch are the thread's slice
-    of ``scratch``, of as many as the number at ``slices`` says, since its stack is too small.
+class LinesKernel(PatchKernel):
+    """first: along an axis before the last. second: along the last. constant: whether the borders
+    of each are constants. rows, vectors: of a tile along the first axis; ``across``: vectors of one
+    along the last. band, block: the most rows and columns of an item. turned: the second axis reads
+    a transposed strip, so that no load crosses a cache line and each serves several sums. quick:
+    sums become whole numbers, and ``values`` has the bounds of their errors behind the constants.
     """
 
     name = "lines"
-    pointers = (
-        *("x", "out", "rows", "columns", "first_weights", "second_weights", "values"),
-        *("scratch", "slices"),
-    )
-    numbers = (
-        "items",
-        *("middle", "height", "width", "bands", "blocks"),
-        *("x_outer", "x_middle", "out_outer", "out_middle", "out_row", "before"),
-    )
+    pointers = (*PatchKernel.pointers, "first_weights", "second_weights")
+    numbers = (*PatchKernel.numbers, "middle", "x_outer", "x_middle", "out_outer", "out_middle")
 
-    dtype: str
-    source: str
-    target: str
     first: Taps | Window | None
     second: Taps | Window | None
     constant: tuple[bool, bool]
     rows: int
-    vectors: int
     across: int
     band: int
     block: int
     turned: bool
-    heap: bool
+    quick: bool
 
     @property
     def _halo(self) -> int:
         """Columns that the second axis reads beyond a block."""
         return self.second.size - 1 if self.second else 0
 
-    def _pitch(self, lanes: int) -> int:
-        """Elements of a row of the strip; no power of two, and what the last tile reads beyond."""
+    def pitch(self, lanes: int) -> int:
+        """Of the strip; no power of two, and what the last tile reads beyond."""
         most = max(self.vectors, self.across) * lanes
         return -(-(self.block + self._halo) // most) * most + most + lanes
 
-    @property
-    def one_call(self) -> bool:  # type: ignore[override]
-        """A slice of the scratch memory belongs to a call."""
-        return self.heap
-
-    @property
-    def in_heap(self) -> "LinesKernel":
-        return replace(self, heap=True)
-
-    def bytes(self, machine: Machine) -> int:
-        """Bytes of strip, patch and whatever else an item needs."""
-        return sum(self._rooms(machine.lanes(self.dtype))) * np.dtype(self.dtype).itemsize
-
-    def _rooms(self, lanes: int) -> tuple[int, ...]:
-        """Elements of the strip, the patch, a row of sums, the transposed strip and a tail; all are
-        multiples of a vector.
-        """
-        pitch = self._pitch(lanes)
+    def rooms(self, lanes: int) -> tuple[int, ...]:
+        """The strip, the patch, a row of sums, the transposed strip, a tail and a flag."""
+        pitch = self.pitch(lanes)
         taps = self.first.size if self.first else 1
         patch = (self.band + self.rows + taps) * self.vectors * lanes if self.first else 0
         sums = pitch if isinstance(self.second, Window) else 0
-        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes
-
-    def _room(self, v: Vectors, given: Arguments) -> list[str]:
-        """Their addresses."""
-        f, rooms = v.function, self._rooms(v.lanes)
-        if not self.heap:
-            return [f.value(f"alloca [{room} x {v.element}], align 64") for room in rooms]
-        # Thread t of T begins with item items * t // T: this rounds up to t, also where there are
-        # fewer threads than slices.
-        slices = f.word(given["slices"], 0)
-        reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
-        number = f.divmod(reached, given["items"])[0]
-        at = v.at(given["scratch"], f.mul(number, sum(rooms)))
-        found = []
-        for room in rooms:
-            found.append(at)
-            at = v.at(at, room)
-        return found
+        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes, 2 * lanes
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        strip, patch, sums, turned, tail = self._room(v, given)
+        strip, patch, sums, turned, tail, near = self.room(v, given)
+        f.emit(f"store i64 0, ptr {near}, align 8")
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
             plane, band = f.divmod(rest, given["bands"])
@@ -144,6 +87,7 @@ class LinesKernel(Kernel):
                 sums=sums,
                 turned=turned,
                 tail=tail,
+                near=near,
                 column=column,
                 columns=f.minimum(f.sub(given["width"], column), self.block),
                 row=row,
@@ -164,42 +108,15 @@ class LinesKernel(Kernel):
 
     def _first(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The strip. Its position i is column ``column + i - before``."""
-        f, lanes = v.function, v.lanes
-        wide = self.vectors * lanes
+        f = v.function
         start = f.sub(place.column, given["before"])
         stop = f.add(place.columns, self._halo)
-        low = f.maximum(f.sub("0", start), "0")
-        low = f.minimum(f.multiple(f.add(low, wide - 1), wide), stop)
-        high = f.maximum(f.minimum(f.sub(given["width"], start), stop), low)
-        high = f.add(low, f.multiple(f.sub(high, low), wide))
-        for inside, begin, end in ((False, "0", low), (True, low, high), (False, high, stop)):
-            with f.loop(begin, end, step=wide) as at:
-                load = self._loads(v, given, place, at.index, start, inside)
+        for inside, begin, end in self.spans(v, given, start, stop):
+            with f.loop(begin, end, step=self.vectors * v.lanes) as at:
+                load = self.loads(v, given, place.column, at.index, start, inside)
                 self._tile(v, given, place, at.index, load)
         if self.constant[1]:
-            self._outside(v, given, place, start, stop)
-
-    def _loads(
-        self, v: Vectors, given: Arguments, place: "Place", at: str, start: str, inside: bool
-    ) -> Callable[[str], list[str]]:
-        """What loads the columns of a tile from a row that begins at an address."""
-        f, lanes = v.function, v.lanes
-        elements = Elements(v, self.source)
-        if inside:
-            column = f.add(start, at)
-            return lambda row: [
-                elements.load(elements.at(row, f.add(column, q * lanes)))
-                for q in range(self.vectors)
-            ]
-        offsets, masks = [], []
-        for q in range(self.vectors):
-            entry = f.add(f.add(place.column, at), q * lanes)
-            table = f.at(given["columns"], entry, "i32")
-            offsets.append(f.value(f"load <{lanes} x i32>, ptr {table}, align 4"))
-            masks.append(f.value(f"icmp sge <{lanes} x i32> {offsets[-1]}, zeroinitializer"))
-        return lambda row: [
-            elements.gather(row, where, mask) for where, mask in zip(offsets, masks, strict=True)
-        ]
+            self.outside(v, given, place.rows, start, stop, place.strip, 1)
 
     def _tile(
         self,
@@ -207,17 +124,19 @@ class LinesKernel(Kernel):
         given: Arguments,
         place: "Place",
         at: str,
-        load: Callable[[str], list[str]],
+        load: Load,
     ) -> None:
         """Some columns of the strip, all rows."""
-        f, pitch = v.function, self._pitch(v.lanes)
+        f, pitch = v.function, self.pitch(v.lanes)
         strip = v.at(place.strip, at)
+        table = f.at(given["rows"], place.row, "i64")
+        value = v.broadcast(given["values"]) if self.constant[0] else ""
         if self.first is None:
-            self._copy(v, given, place, load, place.rows, strip, pitch)
+            self.copy(v, place.x, table, load, place.rows, strip, pitch, value)
             return
         wide = self.vectors * v.lanes
         count = f.add(place.rows, self.first.size - 1)
-        self._copy(v, given, place, load, count, place.patch, wide)
+        self.copy(v, place.x, table, load, count, place.patch, wide, value)
         to = Elements(v, self.target)
 
         def emit(row: Index, sums: list[str]) -> None:
@@ -230,8 +149,6 @@ class LinesKernel(Kernel):
             track = Track(v, place.patch, wide, 1, self.vectors)
             windows(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
             return
-        make = self._paired if self.first.parity else self._plain
-        weight = self._weights(v, given["first_weights"])
         with f.loop(0, place.rows, step=self.rows) as row:
             patch = v.at(place.patch, f.mul(row.index, wide))
 
@@ -239,51 +156,11 @@ class LinesKernel(Kernel):
                 address = v.at(patch, f.mul(number, wide))
                 return [v.load(v.at(address, q * v.lanes)) for q in range(self.vectors)]
 
-            made = make(v, self.first, self.rows, self.vectors, read, weight)
-            for q, sums in enumerate(made):
-                emit(f.add(row.index, q), sums)
+            def each(made: Rows, row: str = row.index) -> None:
+                for q, one in enumerate(made):
+                    emit(f.add(row, q), one)
 
-    def _copy(
-        self,
-        v: Vectors,
-        given: Arguments,
-        place: "Place",
-        load: Callable[[str], list[str]],
-        count: str,
-        target: str,
-        pitch: int,
-    ) -> None:
-        """The columns of ``count`` input rows, as the table of rows says."""
-        f = v.function
-        elements = Elements(v, self.source)
-        table = f.at(given["rows"], place.row, "i64")
-        value = v.broadcast(given["values"]) if self.constant[0] else ""
-        with f.loop(0, count) as row:
-            offset = f.word(table, row.index)
-            to = v.at(target, f.mul(row.index, pitch))
-            if self.constant[0]:
-                outside = f.value(f"icmp slt i64 {offset}, 0")
-                found = load(elements.at(place.x, f.maximum(offset, "0")))
-                found = [
-                    f.value(f"select i1 {outside}, {v.type} {value}, {v.type} {one}")
-                    for one in found
-                ]
-            else:
-                found = load(elements.at(place.x, offset))
-            for q, one in enumerate(found):
-                v.store(one, v.at(to, q * v.lanes))
-
-    def _outside(self, v: Vectors, given: Arguments, place: "Place", start: str, stop: str) -> None:
-        """The constant where the strip lies beyond the ends of the last axis."""
-        f = v.function
-        value = f.value(f"load {v.element}, ptr {v.at(given['values'], 1)}, align {v.bytes}")
-        low = f.minimum(f.maximum(f.sub("0", start), "0"), stop)
-        high = f.maximum(f.minimum(f.sub(given["width"], start), stop), "0")
-        with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
-            for begin, end in (("0", low), (high, stop)):
-                with f.loop(begin, end) as at:
-                    v.store_one(value, v.at(strip, at.index))
+            self._sums(v, given, place, "first", self.rows, self.vectors, read, each)
 
     # Along the last axis --------------------------------------------------------------------------
 
@@ -291,7 +168,7 @@ class LinesKernel(Kernel):
         """The output rows from the strip."""
         f, to = v.function, Elements(v, self.target)
         with f.loop(0, place.rows) as row:
-            strip = v.at(place.strip, f.mul(row.index, self._pitch(v.lanes)))
+            strip = v.at(place.strip, f.mul(row.index, self.pitch(v.lanes)))
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
             if isinstance(self.second, Window):
@@ -302,19 +179,10 @@ class LinesKernel(Kernel):
     def _row_of_windows(
         self, v: Vectors, window: Window, place: "Place", strip: str, line: str
     ) -> None:
-        f, lanes, to = v.function, v.lanes, Elements(v, self.target)
-
         def emit(at: Index, made: list[str]) -> None:
-            for q, one in enumerate(made):
-                begin = f.add(at, q * lanes)
-                left = f.sub(place.columns, begin)
-                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
-                    if inside:
-                        to.store(one, to.at(line, begin))
-                    else:  # in no iteration where nothing is left
-                        self._store_some(v, to, one, place, to.at(line, begin), left)
+            self.store_tile(v, made, line, at, place.columns, place.tail)
 
-        track = Track(v, strip, 1, self.across * lanes, self.across)
+        track = Track(v, strip, 1, self.across * v.lanes, self.across)
         windows(window, track, place.columns, lambda at: v.at(place.sums, at), emit)
 
     def _row_of_sums(
@@ -325,21 +193,24 @@ class LinesKernel(Kernel):
         stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
         for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
             with f.loop(begin, end, step=vectors * lanes) as at:
-                made = self._along(v, given, v.at(strip, at.index), vectors)
-                for p, one in enumerate(made):
-                    to.store(one, to.at(line, f.add(at.index, p * lanes)))
+
+                def store(made: Rows, at: str = at.index) -> None:
+                    for p, one in enumerate(made[0]):
+                        to.store(one, to.at(line, f.add(at, p * lanes)))
+
+                self._along(v, given, place, v.at(strip, at.index), vectors, store)
         with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
-            (one,) = self._along(v, given, v.at(strip, last), 1)
             left = f.sub(place.columns, last)
-            self._store_some(v, to, one, place, to.at(line, last), left)
+
+            def some(made: Rows) -> None:
+                self.store_some(v, made[0][0], place.tail, to.at(line, last), left)
+
+            self._along(v, given, place, v.at(strip, last), 1, some)
 
     def _turned(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The same, as many rows at a time as a vector has lanes: a lane of each."""
-        f, lanes, second = v.function, v.lanes, self.second
-        assert isinstance(second, Taps)
-        to, pitch = Elements(v, self.target), self._pitch(v.lanes)
-        make = self._paired if second.parity else self._plain
-        weight = self._weights(v, given["second_weights"])
+        f, lanes = v.function, v.lanes
+        to, pitch = Elements(v, self.target), self.pitch(v.lanes)
         every = range(lanes)
         with f.loop(0, place.rows, step=lanes) as row:
             strip = v.at(place.strip, f.mul(row.index, pitch))
@@ -358,145 +229,83 @@ class LinesKernel(Kernel):
                     address = v.at(source, f.mul(number, lanes))
                     return [v.load(address, align=v.bytes * lanes)]
 
-                sums = make(v, second, lanes, 1, read, weight)
-                made = v.transpose([one for (one,) in sums])
-                left = f.sub(place.columns, at.index)
-                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
-                    for q, one in enumerate(made):
-                        with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
-                            there = to.at(line, f.add(at.index, f.mul(given["out_row"], q)))
-                            if inside:
-                                to.store(one, there)
-                            else:
-                                self._store_some(v, to, one, place, there, left)
+                def emit(all_sums: Rows, at: str = at.index) -> None:
+                    made = v.transpose([one for (one,) in all_sums])
+                    left = f.sub(place.columns, at)
+                    for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                        for q, one in enumerate(made):
+                            with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
+                                there = to.at(line, f.add(at, f.mul(given["out_row"], q)))
+                                if inside:
+                                    to.store(one, there)
+                                else:
+                                    self.store_some(v, one, place.tail, there, left)
 
-    def _store_some(
-        self, v: Vectors, to: Elements, one: str, place: "Place", there: str, count: str
+                self._sums(v, given, place, "second", lanes, 1, read, emit)
+
+    def _along(
+        self, v: Vectors, given: Arguments, place: "Place", strip: str, vectors: int, emit: Emit
     ) -> None:
-        """The first elements of a vector."""
-        to.store(one, place.tail)
-        with v.function.loop("0", count) as at:
-            to.copy_one(to.at(place.tail, at.index), to.at(there, at.index))
-
-    def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
         """Vectors of sums along the last axis."""
 
         def read(number: Index) -> list[str]:
             address = v.at(strip, number)
             return [v.load(v.at(address, q * v.lanes)) for q in range(vectors)]
 
-        if not isinstance(self.second, Taps):
-            return read(0)
-        make = self._paired if self.second.parity else self._plain
-        weight = self._weights(v, given["second_weights"])
-        return make(v, self.second, 1, vectors, read, weight)[0]
+        if self.second is None:
+            emit([read(0)])
+        else:
+            self._sums(v, given, place, "second", 1, vectors, read, emit)
 
     # Sums -----------------------------------------------------------------------------------------
 
-    def _weights(self, v: Vectors, weights: str) -> Weight:
-        return lambda number: v.broadcast(v.at(weights, number))
+    def _quick(self, v: Vectors, taps: Taps) -> bool:
+        return self.quick and v.machine.fma and taps.size >= QUICK
 
-    def _plain(
-        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
-    ) -> Rows:
-        f, size = v.function, taps.size
-        contracted = v.dtype == "float32"
-        acc = [[None] * vectors for _ in range(rows)]
+    def _sums(
+        self,
+        v: Vectors,
+        given: Arguments,
+        place: "Place",
+        which: str,
+        rows: int,
+        vectors: int,
+        read: Read,
+        emit: Emit,
+    ) -> None:
+        """``emit`` sums along the "first" or "second" axis.
 
-        def add(acc, q, t, found):
-            w = weight(t)
-            for p in range(vectors):
-                acc[q][p] = self._product(v, found[p], w, acc[q][p])
+        Quick ones are exact where no whole number is near one. Where one is, the next ones are
+        made exactly at once, for as long as one is near: much of a picture may be of one colour.
+        """
+        f = v.function
+        taps = self.first if which == "first" else self.second
+        assert isinstance(taps, Taps)
 
-        if not contracted:  # SciPy begins with the last tap
-            last = [read(f.add(q, size - 1)) for q in range(rows)]
-            for q in range(rows):
-                add(acc, q, size - 1, last[q])
-            size -= 1
-        if size <= UNROLLED or size < rows:
-            for s in range(size + rows - 1):
-                found = read(s)
-                for q in range(rows):
-                    if 0 <= s - q < size:
-                        add(acc, q, s - q, found)
-            return acc
-        for s in range(rows - 1):
-            found = read(s)
-            for q in range(s + 1):
-                add(acc, q, s - q, found)
-        # The rows from which all sums take: acc of the last row may be empty yet.
-        found = read(rows - 1)
-        for q in range(rows):
-            add(acc, q, rows - 1 - q, found)
-        flat = [one for row in acc for one in row]
-        with f.loop(rows, size, v.carried(flat)) as s:
-            now = [s.values[q * vectors : (q + 1) * vectors] for q in range(rows)]
-            found = read(s.index)
-            for q in range(rows):
-                add(now, q, f.sub(s.index, q), found)
-            s.carry([one for row in now for one in row])
-        acc = [s.results[q * vectors : (q + 1) * vectors] for q in range(rows)]
-        for s in range(size, size + rows - 1):
-            found = read(s)
-            for q in range(s - size + 1, rows):
-                add(acc, q, s - q, found)
-        return acc
+        def make(contracted: bool) -> Rows:
+            weights = given[which + "_weights"]
 
-    def _product(self, v, x, w, acc):
-        if acc is None:
-            return v.mul(x, w)
-        if v.dtype == "float32":
-            return v.multiply_add(x, w, acc)
-        return v.add(acc, v.mul(x, w))
+            def weight(number: Index) -> str:
+                return v.broadcast(v.at(weights, number))
 
-    def _paired(
-        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
-    ) -> Rows:
-        """From the centre, then pairs from outside in, each pair added before it is multiplied."""
-        f, half = v.function, taps.size // 2
-        join = v.add if taps.parity == "even" else v.sub
-        w = weight(half)
-        acc = []
-        for q in range(rows):
-            found = read(half + q)
-            acc.append([v.mul(x, w) for x in found])
+            return Sums(v, taps, vectors, read, weight, contracted).make(rows)
 
-        def pair(acc, left, right, t):
-            w = weight(t)
-            return [
-                [
-                    self._product(v, join(left[q][p], right[q][p]), w, acc[q][p])
-                    for p in range(vectors)
-                ]
-                for q in range(rows)
-            ]
-
-        if half <= UNROLLED // 2:
-            left = [read(q) for q in range(rows)]
-            right = [read(2 * half + q) for q in range(rows)]
-            for t in range(half):
-                acc = pair(acc, left, right, t)
-                if t + 1 < half:
-                    left = [*left[1:], read(t + rows)]
-                    right = [read(2 * half - t - 1), *right[:-1]]
-            return acc
-        left = [read(q) for q in range(rows - 1)]
-        right = [read(2 * half + 1 + q) for q in range(rows - 1)]
-        n = vectors
-        flat = [one for group in (acc, left, right) for row in group for one in row]
-        with f.loop(0, half, v.carried(flat)) as t:
-            groups = [t.values[i * n : (i + 1) * n] for i in range(len(t.values) // n)]
-            acc, left, right = (
-                groups[:rows],
-                groups[rows : 2 * rows - 1],
-                groups[2 * rows - 1 :],
-            )
-            left = [*left, read(f.add(t.index, rows - 1))]
-            right = [read(f.sub(2 * half, t.index)), *right]
-            acc = pair(acc, left, right, t.index)
-            flat = [one for g in (acc, left[1:], right[:-1]) for row in g for one in row]
-            t.carry(flat)
-        return [t.results[i * n : (i + 1) * n] for i in range(rows)]
+        if not self._quick(v, taps):
+            emit(make(v.dtype == "float32"))
+            return
+        bound = v.broadcast(v.at(given["values"], 2 if which == "first" else 3))
+        for contracted in (True, False):
+            flag = f.value(f"load i64, ptr {place.near}, align 8")
+            with f.when(f.value(f"icmp {'eq' if contracted else 'ne'} i64 {flag}, 0")):
+                made = make(contracted)
+                near = near_whole(v, [one for row in made for one in row], bound)
+                flag = f.value(f"zext i1 {near} to i64")
+                f.emit(f"store i64 {flag}, ptr {place.near}, align 8")
+                if contracted:
+                    with f.when(f.value(f"xor i1 {near}, true")):
+                        emit(made)
+                else:
+                    emit(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,6 +319,7 @@ class Place:
     sums: str
     turned: str
     tail: str
+    near: str
     column: str
     columns: str
     row: str

@@ -14,7 +14,8 @@ from faltung.geometry.border import Border
 from faltung.machine.costs import BAND_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step
-from faltung.methods.filters.lines import LinesKernel, Taps
+from faltung.methods.filters.lines import LinesKernel
+from faltung.methods.filters.sums import Taps
 from faltung.methods.filters.window import Window
 
 # Entries up to which two filters are fused.
@@ -23,6 +24,11 @@ FUSED = 160
 BAND, BLOCK = 64, 448
 # Of a long filter along the last axis: rows, and the least and most columns.
 LONG_BAND, MIN_LONG_BLOCK, MAX_LONG_BLOCK = 8, 1024, 1 << 14
+# The largest numbers of whole dtypes of at most 32 bits.
+NARROW = {
+    **{"bool": 255, "uint8": 255, "int8": 128, "uint16": 65535, "int16": 32768},
+    **{"uint32": 2**32 - 1, "int32": 2**31},
+}
 # Pairs of taps in float64 from which a transposed strip pays.
 TURNED = 33
 # Rows and vectors of a tile, and vectors of one along the last axis.
@@ -134,7 +140,7 @@ def _pass(
         and work == "float64"
         and second.size >= TURNED
         and sizes.height >= lanes,
-        heap=False,
+        quick=work == "float64" and source in NARROW and target in NARROW,
     )
     scratch = kernel.bytes(machine)
     if scratch > BAND_STACK_BYTES:
