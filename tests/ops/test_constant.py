@@ -36,6 +36,22 @@ def test_every_dtype(dtype: str) -> None:
     )
 
 
+def test_local_layers() -> None:
+    x, w, b = some("float64", 2, 3, 6), some("float64", 6, 4, 3, 3), some("float64", 6, 4)
+    whole = np.pad(x, ((0, 0), (0, 0), (1, 1)), constant_values=-2.5)
+    border: dict[str, Any] = {"padding": 1, "padding_mode": "constant", "padding_value": -2.5}
+    y = faltung.conv_local(x, w, b, **border)
+    assert np.array_equal(y, faltung.conv_local(whole, w, b))
+    assert np.array_equal(
+        faltung.conv_local_weight_grad(x, y, w.shape, **border),
+        faltung.conv_local_weight_grad(whole, y, w.shape),
+    )
+    assert np.array_equal(
+        faltung.conv_local_input_grad(y, w, x.shape, **border),
+        faltung.conv_local_input_grad(y, w, x.shape, padding=1),
+    )
+
+
 def test_axes_of_their_own_and_channels_last() -> None:
     x, w = some("float64", 2, 5, 6, 3), some("float64", 4, 3, 3, 3)
     first = np.pad(x, ((0, 0), (1, 2), (0, 0), (0, 0)), constant_values=0.5)
