@@ -165,3 +165,21 @@ def test_passes_are_joined_in_the_dtype_of_the_output(shape: Any, dtype: Any) ->
         ndimage.gaussian_laplace(x, 1.0),
         sum(ndimage.gaussian_filter(x, 1.0, order) for order in ((2, 0), (0, 2))),
     )
+
+
+@pytest.mark.parametrize("modes", [("constant", "mirror"), ("nearest", "constant")])
+@pytest.mark.parametrize("shape", [(1, 17), (5, 6), (9, 1)])
+def test_one_axis_ends_in_a_constant_and_another_does_not(shape: Any, modes: Any) -> None:
+    """A kernel along both: what np.pad says, one axis after the other."""
+    x = np.random.default_rng(4).integers(0, 99, shape).astype(np.float32)
+    kernel = np.array([[1.0, 2, 0], [0, 3, 4], [5, 0, 6]])
+    padded = x
+    for axis, mode in enumerate(modes):
+        width = [(1, 1) if other == axis else (0, 0) for other in (0, 1)]
+        named: dict[str, Any] = {"mode": {"nearest": "edge", "mirror": "reflect"}.get(mode, mode)}
+        if mode == "constant":
+            named["constant_values"] = 7.0
+        padded = np.pad(padded, width, **named)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    want = (windows * kernel).sum((-1, -2))
+    np.testing.assert_allclose(ndimage.correlate(x, kernel, mode=modes, cval=7.0), want, rtol=1e-6)

@@ -101,6 +101,9 @@ FREE = {
 }
 
 
+NET = nets.get("unet", input_shape=(1, 512, 512), width=0.25, halvings=2)
+
+
 def tiles_of(
     net: nn.Layer, shape: tuple[int, ...], dtype: str = "float32", **more: object
 ) -> Tiles:
@@ -208,9 +211,7 @@ def test_programs_share_one_memory() -> None:
 
 
 def test_tiles_are_as_large_as_memory_allows() -> None:
-    made = tiles_of(
-        nets.get("unet", input_shape=(1, 512, 512), width=0.25, halvings=2), (1, 512, 512)
-    )
+    made = tiles_of(NET, (1, 512, 512))
     assert made.chosen(1 << 40) == (512, 512)
     last = 1 << 40
     for most in (1 << 26, 1 << 24, 1 << 22):
@@ -221,7 +222,7 @@ def test_tiles_are_as_large_as_memory_allows() -> None:
         assert size <= most or tile == made.period
         assert size <= last
         # Transforms work in portions as large as the caches.
-        made.release()
+        made = tiles_of(NET, (1, 512, 512))
         assert made.program(middle).assembly.bytes <= 1.3 * size + (8 << 20)
         last = size
 

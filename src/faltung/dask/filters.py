@@ -16,6 +16,7 @@ import numpy.typing as npt
 from faltung import ndimage
 from faltung.dask.arrays import dask_array, lazy, one_thread, present
 from faltung.dask.blocks import Blocks, Gather
+from faltung.dask.halo import spans_of
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungTypeError
 from faltung.ndimage.arguments import output, plain
@@ -141,9 +142,7 @@ def _graph(x: Any, held: Call, recipe: Recipe, first: tuple[tuple[int, ...], ...
     kept: dict[Hashable, tuple[slice, ...]] = {}
     for index in product(*(range(len(along)) for along in x.chunks)):
         key: Hashable = (name, *(0 for _ in first), *index)
-        ends = [
-            (sum(along[:i]), sum(along[: i + 1])) for along, i in zip(x.chunks, index, strict=True)
-        ]
+        ends = [spans_of(along)[i] for along, i in zip(x.chunks, index, strict=True)]
         read = [_read(*row) for row in zip(ends, halo, x.shape, strict=True)]
         blocks.add(key, read, [found[-1] if found else Border("constant") for _, _, found in halo])
         kept[key] = tuple(

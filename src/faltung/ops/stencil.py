@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.border import Border
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.line import Line, Reduction
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
@@ -24,6 +25,8 @@ SLOTS = ("x", "out", "weights", "values", "scratch", "slices")
 SEPARABLE = 1e-8
 # Taps from which lines are worth finding.
 MIN_SEPARABLE_TAPS = 12
+# Of an axis along which nothing is read beyond the ends.
+NEVER = Border("replicate")
 # Layouts of calls that are remembered.
 KEPT = 512
 
@@ -130,11 +133,17 @@ def _run(
     work: str,
 ) -> None:
     """One step for kernels with the same taps."""
+    reach = [size > 1 or first for size, first in zip(there.shape, before, strict=True)]
+    borders = [b if far else NEVER for b, far in zip(borders, reach, strict=True)]
     values = {border.value for border in borders if border.mode == "constant"}
     if len(values) > 1:
-        raise ValueError(f"borders={tuple(borders)}: the constants of all axes must be one")
+        raise FaltungError(f"borders={tuple(borders)}: the constants of all axes must be one")
     x = np.ascontiguousarray(x)
-    modes = tuple(border.mode for border in borders)
+    # Along an axis with one tap nothing is beyond the ends; a constant there is none elsewhere.
+    modes = tuple(
+        border.mode if taps > 1 else "replicate"
+        for border, taps in zip(borders, there.shape, strict=True)
+    )
     kernel = Shaped(there.shape, tuple(np.flatnonzero(there).tolist()), tuple(before), modes,
                     reduction)  # fmt: skip
     if x.ndim == 1:  # one row

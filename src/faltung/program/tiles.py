@@ -6,9 +6,11 @@ is needed (``graph/windows.py``). Tiles that are alike share one program: all bu
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import ceil, prod
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +50,35 @@ class Arrangement:
         return iter(product(*self.along))
 
 
+class Memory:
+    """The arena of programs that run one at a time, as large as the largest of them needs."""
+
+    def __init__(self) -> None:
+        self._array = aligned(0)
+        self._users: WeakSet[Tiles] = WeakSet()
+
+    @property
+    def bytes(self) -> int:
+        """How large it is now."""
+        return self._array.nbytes
+
+    def take(self, user: "Tiles", size: int) -> Array:
+        """The memory, with room for ``size`` bytes."""
+        self._users.add(user)
+        if self._array.nbytes < size:
+            for each in self._users:  # or what is too small would stay
+                each.forget()
+            self._array = aligned(0)
+            self._array = aligned(size)
+        return self._array
+
+
 class Tiles:
     """The parts of a network, built for the whole map. Of one input and one output; used by one
     thread at a time.
 
     state: of the parameters, which may change before ``changed`` is called. softmax, precision: as
-    ``Inference``.
+    ``Inference``. memory: in which the programs run; several networks that take turns may share it.
     """
 
     def __init__(
@@ -63,6 +88,7 @@ class Tiles:
         *,
         softmax: bool = False,
         precision: str = "fast",
+        memory: "Memory | None" = None,
         machine: Machine | None = None,
     ) -> None:
         state.check(graph)
@@ -74,7 +100,7 @@ class Tiles:
         self.output = simple.outputs[0]
         self._grids: dict[str, tuple[int, ...]] = {}
         self._programs: dict[tuple[int, ...] | None, Inference] = {}
-        self._memory = aligned(0)
+        self.memory = memory or Memory()
         self._kinds: dict[tuple[int, Span], tuple[int, Span]] = {}
         self._known: list[dict[tuple[Node, ...], int]] = [{} for _ in self.output.space]
 
@@ -204,19 +230,11 @@ class Tiles:
                 1,
                 precision=self.precision,
                 part=part,
-                memory=self._arena,
+                memory=partial(self.memory.take, self),
                 machine=self.machine,
             )
         self._programs[key] = found
         return found
-
-    def _arena(self, size: int) -> Array:
-        """Memory for a program; the others have it too, as one runs at a time."""
-        if self._memory.nbytes < size:
-            self._programs.clear()  # or what is too small would stay
-            self._memory = aligned(0)
-            self._memory = aligned(size)
-        return self._memory
 
     def run(self, window: Window, x: Array) -> Array:
         """A window of the output (C, *sizes), of what it reads (C, *sizes), as ``reads`` says."""
@@ -235,10 +253,9 @@ class Tiles:
         made: Array = program(x[np.newaxis])[0]
         return made
 
-    def release(self) -> None:
-        """Give the memory back; the next run takes it again."""
+    def forget(self) -> None:
+        """Let go of all programs, and so of the memory that they run in."""
         self._programs.clear()
-        self._memory = aligned(0)
 
     def changed(self) -> None:
         """The parameters have other values."""

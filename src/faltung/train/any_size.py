@@ -174,7 +174,7 @@ class Tiled:
                         "tiles would write one chunk"
                     )
             return tuple(map(min, sides, space))
-        free = available() or MOST_BYTES * MEMORY_PART
+        free = (available() or MOST_BYTES * MEMORY_PART) + tiles.memory.bytes
         most = min(MOST_BYTES, free // MEMORY_PART)
         if self._own:  # as it was trained: its own program, if there is any hope of memory
             most = free // 2
@@ -235,11 +235,8 @@ class Tiled:
                 part = self.boxes.read(piece.sample, self.reads(piece.window))
                 yield piece, self.prepared(part)
 
-        try:
-            for piece, x in prefetch(read, 1):
-                yield piece, self.run(piece.window, x)
-        finally:
-            self.tiles.release()
+        for piece, x in prefetch(read, 1):
+            yield piece, self.run(piece.window, x)
 
     def into(self, out: Any, finish: Callable[[Array], Array] = lambda made: made) -> Any:
         """``out`` with all outputs, each after ``finish``; one is written while the next one is

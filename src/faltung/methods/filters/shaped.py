@@ -78,7 +78,7 @@ def stencil(
         reduction=kernel.reduction,
         shape=(planes, tall, wide),
         taps=code,
-        constant="constant" in kernel.modes,
+        constant=("constant" in kernel.modes[:-1], kernel.modes[-1] == "constant"),
         floats=source.startswith("float"),
         rows=rows,
         vectors=vectors,

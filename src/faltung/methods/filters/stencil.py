@@ -33,7 +33,8 @@ class StencilKernel(PatchKernel):
     """shape: taps along all axes before the last two together, along the last but one, and along
     the last. taps: those that are there, by their numbers in C order, where the code has all of
     them; "dense" and "listed" are loops. reduction: "sum", "max" or "min". constant: whether the
-    border is a constant. rows: of a tile. band, block: the most rows and columns of an item.
+    border is a constant along the axes before the last, and along the last. rows: of a tile. band,
+    block: the most rows and columns of an item.
     """
 
     name = "stencil"
@@ -43,7 +44,7 @@ class StencilKernel(PatchKernel):
     reduction: str
     shape: tuple[int, int, int]
     taps: tuple[int, ...] | str
-    constant: bool
+    constant: tuple[bool, bool]
     floats: bool
     rows: int
     band: int
@@ -97,7 +98,7 @@ class StencilKernel(PatchKernel):
         stop = f.add(columns, self.shape[2] - 1)
         count = f.add(rows, self.shape[1] - 1)
         table = f.at(given["rows"], row, "i64")
-        value = v.broadcast(given["values"]) if self.constant else ""
+        value = v.broadcast(given["values"]) if self.constant[0] else ""
         with f.loop(0, self.shape[0]) as tap:
             at = f.add(f.mul(plane, self.shape[0]), tap.index)
             offset = f.word(given["planes"], at)
@@ -108,8 +109,9 @@ class StencilKernel(PatchKernel):
                     load = self.loads(v, given, column, position.index, start, inside)
                     to = v.at(target, position.index)
                     self.copy(v, x, table, load, count, to, pitch, value)
-            if self.constant:
+            if self.constant[1]:
                 self.outside(v, given, count, start, stop, target, 0)
+            if self.constant[0]:
                 beyond = f.value(f"icmp slt i64 {offset}, 0")
                 size = f.value(f"select i1 {beyond}, i64 {f.mul(count, pitch)}, i64 0")
                 with f.loop(0, size, step=v.lanes) as every:
