@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung.geometry import MODES, Axis, Padding, modes, pads
+from faltung.geometry.padding import ELSEWHERE
 
 
 def one(padding: Padding, size: int, kernel: int, stride: int = 1, dilation: int = 1):  # type: ignore[no-untyped-def]
@@ -114,6 +115,15 @@ def test_bad_padding_is_named(padding: object, error: type[Exception], message: 
     with pytest.raises(error) as caught:
         two(padding)
     assert str(caught.value) == message
+
+
+def test_words_of_others() -> None:
+    for word, mode in ELSEWHERE.items():
+        assert word not in MODES and word == word.lower() and mode in MODES
+        for written in (word, word.upper()):
+            for call in (lambda: modes(written, 2), lambda: two(written)):  # noqa: B023
+                with pytest.raises(ValueError, match=rf"; say padding_mode='{mode}'$"):
+                    call()
 
 
 def test_modes() -> None:

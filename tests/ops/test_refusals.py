@@ -110,19 +110,20 @@ ARGUMENTS = [
     (
         conv(padding=10**6, padding_mode="reflect"),
         ValueError,
-        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8 "
-        "(spatial axis 0)",
+        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
     (
         conv(padding=(8, 10), padding_mode="symmetric"),
         ValueError,
-        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9 (spatial axis "
-        "1)",
+        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9; "
+        "faltung.ndimage has borders of any width (spatial axis 1)",
     ),
     (
         conv(padding=9, padding_mode="circular"),
         ValueError,
-        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8 (spatial axis 0)",
+        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
     (
         conv(padding_mode="Zeros"),

@@ -57,14 +57,26 @@ NAMES: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
 # What NumPy, SciPy, OpenCV and others call the modes. SciPy's "reflect" is "symmetric" here: a word
 # of both, which cannot be told apart.
 ELSEWHERE = {
+    "border_constant": "zeros",
+    "border_default": "reflect",
+    "border_reflect": "symmetric",
+    "border_reflect101": "reflect",
+    "border_reflect_101": "reflect",
+    "border_replicate": "replicate",
+    "border_wrap": "circular",
+    "clamp": "replicate",
     "constant": "zeros",
     "edge": "replicate",
+    "fill": "zeros",
     "grid-constant": "zeros",
     "grid-mirror": "symmetric",
     "grid-wrap": "circular",
     "mirror": "reflect",
     "nearest": "replicate",
     "periodic": "circular",
+    "reflect101": "reflect",
+    "reflect_101": "reflect",
+    "symm": "symmetric",
     "wrap": "circular",
     "zero": "zeros",
 }
