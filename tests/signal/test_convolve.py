@@ -60,6 +60,8 @@ def test_nan_shows_where_it_is_read_and_nowhere_else():
     a[1000] = np.nan
     b = np.ones(200)
     assert np.flatnonzero(np.isnan(signal.convolve(a, b))).tolist() == list(range(1000, 1200))
+    with pytest.warns(RuntimeWarning, match="method='auto'"):
+        signal.convolve(a, b, method="fft")
 
 
 def test_views_and_objects():

@@ -91,16 +91,16 @@ def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "
         return np.convolve(a, b, mode)  # type: ignore[call-overload, no-any-return]
     if dtype.kind in "ui":
         return _whole_numbers(a, b, window, method)
-    if dtype.kind in "bO" or method == "direct" or made_of_sums(a, b, window):
+    sums = made_of_sums(a, b, window)
+    if dtype.kind in "bO" or method == "direct" or (sums and method == "auto"):
         return convolved(a, b, window, strict=True)
-    made = convolved(a, b, window, strict=False)
-    if method == "auto" and not np.isfinite(made.sum()):
-        return convolved(a, b, window, strict=True)
-    if method == "fft" and not np.isfinite(made.flat[0]):
+    made = convolved(a, b, window, strict=sums)
+    if not np.isfinite(made.sum()):
+        if method == "auto":
+            return convolved(a, b, window, strict=True)
         warnings.warn(
-            "a transform of NaN or inf results in NaN or inf output: Use of fft convolution on "
-            "input with NAN or inf results in NAN or inf output. Consider using method='direct' "
-            "instead.",
+            "Use of fft convolution on input with NAN or inf results in NAN or inf output, which "
+            "may spread. Consider using method='auto' or 'direct' instead.",
             RuntimeWarning,
             stacklevel=2,
         )
