@@ -60,7 +60,7 @@ def check(
             np.testing.assert_array_equal(got, right)
 
 
-@grid(dtype=DTYPES, mode=MODES, shape=SHAPES, gaps=[False, True], machine=MACHINES, every=32)
+@grid(dtype=DTYPES, mode=MODES, shape=SHAPES, gaps=[False, True], machine=MACHINES, every=96)
 def test_sums(dtype: str, mode: str, shape: tuple[int, ...], gaps: bool, machine: Machine) -> None:
     for kernel in KERNELS[len(shape)]:
         borders = [Border(mode, 1.5)] * len(shape)
