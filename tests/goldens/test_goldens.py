@@ -29,6 +29,7 @@ SHARE = {
     "pools": 16,
     "local": 16,
     "networks": 12,
+    "filters": 4,
 }
 
 

@@ -111,6 +111,7 @@ ALLOWED = {
     "formats/onnx_reduce.py": (1, "the number of an axis"),
     "formats/onnx_resample.py": (1, "entries of a table, which are ours"),
     "graph/foreign_entries.py": (1, "entries, after they were compared with the size"),
+    "ndimage/structure.py": (1, "places of entries, below the size of an axis"),
     "onnx/unroll.py": (3, "numbers of turns and axes, which are few"),
     "data/source.py": (3, "numbers of samples: NumPy refuses the ones that are not there"),
     "data/folder.py": (1, "numbers of samples"),
