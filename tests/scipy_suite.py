@@ -37,6 +37,11 @@ SUITES = (
             "ndimage/tests/test_datatypes.py",
         ),
     ),
+    Suite(
+        "faltung.signal",
+        "scipy.signal",
+        ("signal/tests/test_signaltools.py", "signal/tests/test_upfirdn.py"),
+    ),
 )
 
 # Tests that fail with our functions, and why. Names end as those of pytest do.
@@ -51,6 +56,40 @@ EXPECTED: dict[str, str] = {
     "test_filters.py::TestNdimageFilters::test_minimum_filter07[numpy]": _MODES,
     "test_filters.py::TestNdimageFilters::test_maximum_filter07[numpy]": _MODES,
 }
+
+# Tests of recursive filters, which are no convolutions and are refused, by class and name.
+_SIZES = {"Float": ("32", "64", "Extended"), "Complex": ("64", "128", "Extended")}
+_NUMBERS = ("float32", "float64", "complex64", "complex128")
+_RECURSIVE = {
+    **{
+        f"TestLinearFilter{kind}": (
+            *("rank_1_IIR", "rank_1_IIR_init_cond", "rank_3_IIR", "rank_3_IIR_init_cond"),
+            *(f"rank_2_IIR_axis_{axis}{also}" for axis in "01" for also in ("", "_init_cond")),
+            *("zi_pseudobroadcast", "short_x_IIR", "do_not_modify_a_b_IIR"),
+            *("lfiltic[numpy-[1, 0.5, 1.5]]", "lfiltic[numpy-[2, 1, 3]]"),
+        )
+        for kind in (f"{of}{size}" for of in ("Float", "Complex") for size in _SIZES[of])
+    },
+    "TestDecimate": (
+        *("basic_IIR", "shape", "phaseshift_IIR", "zero_phase_IIR", "long_float32"),
+        *("float16_upcast[]", "complex_iir_dlti"),
+    ),
+    "TestSOSFilt": tuple(
+        f"{name}[numpy-{number}]"
+        for name in ("rank3", "initial_conditions", "initial_conditions_3d_axis1")
+        for number in _NUMBERS
+    ),
+    "TestFiltFilt": ("basic", "sine", "axis", "gust_simple"),
+    "TestSOSFiltFilt": ("equivalence",),
+    "TestDeconvolve": ("array_like", "basic"),
+    "TestCSpline1DEval": ("basic", "complex"),
+    "": ("filtfilt_gust",),
+}
+for _class, _names in _RECURSIVE.items():
+    for _name in _names:
+        _full = _name if "[" in _name else f"{_name}[numpy]"
+        _where = "::".join(filter(None, ("test_signaltools.py", _class, f"test_{_full}")))
+        EXPECTED[_where.removesuffix("[]")] = "a recursive filter is no convolution, and is refused"
 
 # For the process that runs a file: which suite, and where to write what was found.
 VARIABLE = "FALTUNG_SCIPY_SUITE"

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SOURCE = Path(faltung.__file__).parent
 
 # Few epochs for each, and how many are enough to see what it shows.
-EPOCHS = {"text": 4, "series": 30, "pictures": 4, "volumes": 3, "globe": 3}
+EPOCHS = {"text": 4, "series": 30, "pictures": 4, "volumes": 3, "globe": 3, "slide": 12}
 
 
 def run(name: str, folder: Path, *words: str) -> str:
@@ -87,6 +87,15 @@ def test_globe(tmp_path: Path) -> None:
     assert zeros > 1.5 * without
     assert 0.8 < circular / elsewhere < 1.2
     assert "bit for bit: True" in printed
+
+
+def test_slide(tmp_path: Path) -> None:
+    """Tiles of a picture that is never there meet without a seam."""
+    pytest.importorskip("zarr")
+    printed = run("slide", tmp_path, "--size", "700", "--tile", "256")
+    (right,) = numbers(r"([\d.]+)% of its positions", printed)
+    assert right > 95
+    assert "where four tiles meet: True" in printed
 
 
 def test_sea_surface(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "ndimage", "nets", "nn", "onnx"}
+PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray"}
+OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", *PACKAGES}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
     "AdaptiveAvgPool": (2,),

@@ -194,7 +194,7 @@ def test_output_padding_beyond_the_stride() -> None:
         ({"weight_shape": (6, 4, 3)}, ValueError, "weight_shape=(6, 4, 3): must have 4 dimensions, "
          "as the input (2, 6, 5, 7) has"),
         ({"padding_mode": "wrap"}, ValueError, "padding_mode='wrap': must be one of zeros, reflect,"
-         " symmetric, replicate, circular"),
+         " symmetric, replicate, circular; say padding_mode='circular'"),
     ],
 )  # fmt: skip
 def test_bad_transposed_arguments_are_named(

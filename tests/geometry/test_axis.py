@@ -114,11 +114,14 @@ def test_values_behave() -> None:
         ({"lo": -1, "mode": "reflect"},
          "padding=(-1, 0): must be at least 0 unless the mode is zeros"),
         ({"lo": 5, "mode": "reflect"},
-         "padding=(5, 0): reflect padding must be at most 4 on an axis of size 5"),
+         "padding=(5, 0): reflect padding must be at most 4 on an axis of size 5; "
+         "faltung.ndimage has borders of any width"),
         ({"hi": 6, "mode": "symmetric"},
-         "padding=(0, 6): symmetric padding must be at most 5 on an axis of size 5"),
+         "padding=(0, 6): symmetric padding must be at most 5 on an axis of size 5; "
+         "faltung.ndimage has borders of any width"),
         ({"hi": 6, "mode": "circular"},
-         "padding=(0, 6): circular padding must be at most 5 on an axis of size 5"),
+         "padding=(0, 6): circular padding must be at most 5 on an axis of size 5; "
+         "faltung.ndimage has borders of any width"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(arguments: dict[str, object], message: str) -> None:

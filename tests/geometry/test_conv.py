@@ -86,9 +86,10 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"groups": 1.0}, TypeError, "groups=1.0: must be an int"),
     ({"padding": -1}, ValueError, "padding=-1: every padding must be at least 0"),
     ({"padding": (9, 3), "padding_mode": "reflect"}, ValueError, "padding=(9, 9): reflect padding "
-     "must be at most 8 on an axis of size 9 (spatial axis 0)"),
+     "must be at most 8 on an axis of size 9; faltung.ndimage has borders of any width (spatial "
+     "axis 0)"),
     ({"padding_mode": "mirror"}, ValueError, "padding_mode='mirror': must be one of zeros, "
-     "reflect, symmetric, replicate, circular"),
+     "reflect, symmetric, replicate, circular; say padding_mode='reflect'"),
     ({"x": (4, 9)}, ValueError, "input_shape=(4, 9): must be (batch, channels, *space)"),
     ({"x": (1, 4, 9)}, ValueError, "weight_shape=(6, 4, 3, 3): must have 3 dimensions, as the "
      "input (1, 4, 9) has"),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung.geometry import MODES, Axis, Padding, modes, pads
+from faltung.geometry.padding import ELSEWHERE
 
 
 def one(padding: Padding, size: int, kernel: int, stride: int = 1, dilation: int = 1):  # type: ignore[no-untyped-def]
@@ -116,6 +117,15 @@ def test_bad_padding_is_named(padding: object, error: type[Exception], message: 
     assert str(caught.value) == message
 
 
+def test_words_of_others() -> None:
+    for word, mode in ELSEWHERE.items():
+        assert word not in MODES and word == word.lower() and mode in MODES
+        for written in (word, word.upper()):
+            for call in (lambda: modes(written, 2), lambda: two(written)):  # noqa: B023
+                with pytest.raises(ValueError, match=rf"; say padding_mode='{mode}'$"):
+                    call()
+
+
 def test_modes() -> None:
     assert modes("reflect", 3) == ("reflect",) * 3
     assert modes(["zeros", "circular"], 2) == ("zeros", "circular")
@@ -127,7 +137,9 @@ def test_modes() -> None:
     ("value", "error", "message"),
     [
         ("mirror", ValueError, "padding_mode='mirror': must be one of zeros, reflect, symmetric, "
-         "replicate, circular"),
+         "replicate, circular; say padding_mode='reflect'"),
+        (("zeros", "SAME"), ValueError, "padding_mode=('zeros', 'SAME'): must be one of zeros, "
+         "reflect, symmetric, replicate, circular; say padding='same'"),
         (("zeros", 1), ValueError, "padding_mode=('zeros', 1): must be one of zeros, reflect, "
          "symmetric, replicate, circular"),
         (("zeros",), ValueError, "padding_mode=('zeros',): must be one name, or 2 names, one for "

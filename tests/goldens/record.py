@@ -26,6 +26,8 @@ from faltung.graph.value import Graph
 from faltung.machine.table import ROWS, Machine
 from faltung.methods.base.correlation import contiguous
 from faltung.methods.base.step import Step
+from faltung.methods.filters.separable import Along, passes
+from faltung.ops.lines import SLOTS
 from faltung.plan.binding import Places
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
@@ -53,6 +55,7 @@ def pages() -> dict[str, Lines]:
         "dtypes": _dtypes(),
         "pools": _pools(),
         "local": _local(),
+        "filters": _filters(),
         "networks": _networks(),
     }
 
@@ -202,6 +205,36 @@ def _local() -> Lines:
     for case, make in product(CASES[::3], builders):
         if set(case.spec.padding_mode) == {"zeros"} and not case.spec.flip:
             yield f"{case} {make.__name__}", _row(plans, make, case.spec)
+
+
+def _filters() -> Lines:
+    """Sums along axes: fused, alone, long; in every dtype and parity."""
+    pairs = (
+        *(("float32", "float32"), ("float64", "float64"), ("uint8", "uint8")),
+        *(("int16", "float64"), ("uint64", "uint64"), ("uint8", "float32")),
+    )
+    lines = {
+        "sobel": ((0, 3, 1, "symmetric", "odd"), (1, 3, 1, "symmetric", "even")),
+        "even 17": ((0, 17, 8, "constant", "even"), (1, 17, 8, "constant", "even")),
+        "even 65": ((0, 65, 32, "reflect", "even"), (1, 65, 32, "reflect", "even")),
+        "long": ((0, 301, 150, "symmetric", "even"), (1, 301, 150, "symmetric", "even")),
+        "last first": ((1, 4, 2, "circular", ""), (0, 33, 16, "replicate", "")),
+    }
+
+    def made(how: Sequence[Along], source: str, target: str) -> Iterator[str]:
+        work = "float32" if (source, target) == ("float32", "float32") else "float64"
+        where = {name: (slot, 0) for slot, name in enumerate(SLOTS)}
+        for machine in MACHINES.values():
+            found = passes((70, 900), source, target, work, how, machine)
+            steps = [one.step for one in found]
+            yield f"{steps_hash(steps, where, machine)}:{kernels_hash(steps, machine)}"
+
+    for (name, rows), (source, target) in product(lines.items(), pairs):
+        how = [Along(*row) for row in rows]
+        yield (
+            f"{name} {source} {target}",
+            partial(lambda *given: list(made(*given)), how, source, target),
+        )
 
 
 # Networks -----------------------------------------------------------------------------------------

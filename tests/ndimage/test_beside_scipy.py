@@ -5,6 +5,8 @@ import pytest
 import scipy_suite
 from grid import CHOSEN, EXHAUSTIVE
 
+from faltung.machine.table import Machine
+
 pytest.importorskip("scipy", minversion="1.17")  # whose axes and modes these calls name
 
 BLOCK = 50  # calls of one test
@@ -23,6 +25,14 @@ def test_random_calls(block: int) -> None:
         if found:
             wrong.append(f"{number}: {found}: {call}")
     assert wrong == []
+
+
+def test_random_calls_on_every_machine(machine: Machine) -> None:
+    """One of each function: SciPy's numbers come from whatever processor it is."""
+    first = CHOSEN.seed % 100 * len(ndimage_random.ALL)
+    for number in range(first, first + len(ndimage_random.ALL)):
+        call = ndimage_random.random_call(0, number)
+        assert ndimage_random.difference(call) == "", f"{number}: {call}"
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,54 @@ def test_a_dask_array_is_left_to_the_part_for_it(monkeypatch: pytest.MonkeyPatch
     assert ndimage.gaussian_laplace(x, 2.0, mode="wrap", truncate=3.0) is x
     want = {"sigma": 2.0, "mode": "wrap", "cval": 0.0, "axes": None, "truncate": 3.0}
     assert seen == {**want, "output": None, "x": x}
+    with pytest.raises(TypeError, match=r"weights: is a Dask array, .* weights.compute()"):
+        ndimage.correlate(X, x)
+    with pytest.raises(TypeError, match="input: is a Dask array"):
+        ndimage.generic_laplace(x, ndimage.sobel)
+
+
+@pytest.mark.parametrize("options", [{"size": 3}, {"footprint": [1, 1, 0]}])
+def test_a_nan_is_the_maximum_and_the_minimum_of_its_windows(options: Any) -> None:
+    x = np.array([1.0, np.nan, 0.0, 5.0, 4.0])
+    last = 3 if "size" in options else 2
+    for function in (ndimage.maximum_filter, ndimage.minimum_filter):
+        lost = np.isnan(function(x, **options))
+        assert np.nonzero(lost)[0].tolist() == ([0, 1, 2] if last == 3 else [1, 2])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(20, 30), (150, 160)])
+def test_passes_are_joined_in_the_dtype_of_the_output(shape: Any, dtype: Any) -> None:
+    """As by NumPy, bit by bit, which small arrays are joined by, and arrays with gaps."""
+    x = (100 * np.random.default_rng(3).standard_normal(shape)).astype(dtype)
+    if dtype == np.int16:
+        x //= 10  # as squares wrap
+    first, second = (ndimage.gaussian_filter(x, 1.0, order) for order in ((1, 0), (0, 1)))
+    want = first * first + second * second
+    np.sqrt(want, out=want, casting="unsafe")
+    made = ndimage.gaussian_gradient_magnitude(x, 1.0)
+    assert_array_equal(made, want)
+    gaps = np.zeros((2 * shape[0], shape[1]), dtype)[::2]
+    assert_array_equal(ndimage.gaussian_gradient_magnitude(x, 1.0, output=gaps), made)
+    assert_array_equal(
+        ndimage.gaussian_laplace(x, 1.0),
+        sum(ndimage.gaussian_filter(x, 1.0, order) for order in ((2, 0), (0, 2))),
+    )
+
+
+@pytest.mark.parametrize("modes", [("constant", "mirror"), ("nearest", "constant")])
+@pytest.mark.parametrize("shape", [(1, 17), (5, 6), (9, 1)])
+def test_one_axis_ends_in_a_constant_and_another_does_not(shape: Any, modes: Any) -> None:
+    """A kernel along both: what np.pad says, one axis after the other."""
+    x = np.random.default_rng(4).integers(0, 99, shape).astype(np.float32)
+    kernel = np.array([[1.0, 2, 0], [0, 3, 4], [5, 0, 6]])
+    padded = x
+    for axis, mode in enumerate(modes):
+        width = [(1, 1) if other == axis else (0, 0) for other in (0, 1)]
+        named: dict[str, Any] = {"mode": {"nearest": "edge", "mirror": "reflect"}.get(mode, mode)}
+        if mode == "constant":
+            named["constant_values"] = 7.0
+        padded = np.pad(padded, width, **named)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    want = (windows * kernel).sum((-1, -2))
+    np.testing.assert_allclose(ndimage.correlate(x, kernel, mode=modes, cval=7.0), want, rtol=1e-6)

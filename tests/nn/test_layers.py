@@ -168,7 +168,8 @@ REFUSED: list[tuple[nn.Layer, tuple[int, ...], str]] = [
     (
         nn.Conv(4, 3, padding=4, padding_mode="reflect"),
         (3, 4),
-        "padding=(4, 4): reflect padding must be at most 3 on an axis of size 4 (in Conv 'conv1')",
+        "padding=(4, 4): reflect padding must be at most 3 on an axis of size 4; "
+        "faltung.ndimage has borders of any width (in Conv 'conv1')",
     ),
     (
         nn.Sequential(nn.Sequential(nn.Conv(2, 3, stride=0), name="stem")),

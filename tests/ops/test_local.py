@@ -169,7 +169,8 @@ FORM = "must be (*output, C_out, C_in // groups, *kernel), an even number of siz
         (
             lambda: faltung.conv_local(X, W.astype(np.float64)),
             TypeError,
-            "weight.dtype=float64: must be that of the other arrays, float32",
+            "weight.dtype=float64: must be that of the other arrays, float32; "
+            "pass weight.astype('float32')",
         ),
         (
             lambda: faltung.conv_local(X, W, stride=0),

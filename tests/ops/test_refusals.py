@@ -89,7 +89,11 @@ ARGUMENTS = [
         ValueError,
         "padding=((1, 2), (0, -1)): every padding must be at least 0",
     ),
-    (conv(padding="Same"), ValueError, f"padding='Same': must be numbers or one of {NAMES}"),
+    (
+        conv(padding="Same"),
+        ValueError,
+        f"padding='Same': must be numbers or one of {NAMES}; say padding='same'",
+    ),
     (conv(padding=1.5), TypeError, f"padding=1.5: {KINDS}"),
     (conv(padding=True), TypeError, f"padding=True: {KINDS}"),
     (conv(padding=b"same"), TypeError, f"padding=b'same': {KINDS}"),
@@ -106,21 +110,26 @@ ARGUMENTS = [
     (
         conv(padding=10**6, padding_mode="reflect"),
         ValueError,
-        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8 "
-        "(spatial axis 0)",
+        "padding=(1000000, 1000000): reflect padding must be at most 7 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
     (
         conv(padding=(8, 10), padding_mode="symmetric"),
         ValueError,
-        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9 (spatial axis "
-        "1)",
+        "padding=(10, 10): symmetric padding must be at most 9 on an axis of size 9; "
+        "faltung.ndimage has borders of any width (spatial axis 1)",
     ),
     (
         conv(padding=9, padding_mode="circular"),
         ValueError,
-        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8 (spatial axis 0)",
+        "padding=(9, 9): circular padding must be at most 8 on an axis of size 8; "
+        "faltung.ndimage has borders of any width (spatial axis 0)",
     ),
-    (conv(padding_mode="Zeros"), ValueError, f"padding_mode='Zeros': must be one of {MODES}"),
+    (
+        conv(padding_mode="Zeros"),
+        ValueError,
+        f"padding_mode='Zeros': must be one of {MODES}; say padding_mode='zeros'",
+    ),
     (
         conv(padding_mode=["zeros", "no"]),
         ValueError,
@@ -273,7 +282,8 @@ def test_dtypes(dtype: str) -> None:
     odd = STRANGE[dtype]
     rule = (
         "must be float32, float64, float16, ml_dtypes.bfloat16, int32, int64, complex64 or "
-        "complex128"
+        "complex128; convert it with astype, or take faltung.ndimage or faltung.signal, which take "
+        "what SciPy takes"
     )
     w, g = odd[:, :, :3, :3], odd[:, :, :6, :7]
     refused(lambda: faltung.conv(odd, W), TypeError, f"x.dtype={dtype}: {rule}")
@@ -314,14 +324,29 @@ def test_one_dtype_for_all() -> None:
     f8 = np.float64
     rule = "must be that of the other arrays,"
     for call, message in [
-        (lambda: faltung.conv(X, W.astype(f8)), f"weight.dtype=float64: {rule} float32"),
-        (lambda: faltung.conv(X.astype(f8), W), f"weight.dtype=float32: {rule} float64"),
-        (lambda: faltung.conv(X, W, [1.0] * 6), f"bias.dtype=float64: {rule} float32"),
-        (lambda: faltung.Conv(W, B.astype(f8)), f"bias.dtype=float64: {rule} float32"),
-        (lambda: faltung.Conv(W)(X.astype(f8)), f"x.dtype=float64: {rule} float32"),
+        (
+            lambda: faltung.conv(X, W.astype(f8)),
+            f"weight.dtype=float64: {rule} float32; pass weight.astype('float32')",
+        ),
+        (
+            lambda: faltung.conv(X.astype(f8), W),
+            f"weight.dtype=float32: {rule} float64; pass weight.astype('float64')",
+        ),
+        (
+            lambda: faltung.conv(X, W, [1.0] * 6),
+            f"bias.dtype=float64: {rule} float32; pass bias.astype('float32')",
+        ),
+        (
+            lambda: faltung.Conv(W, B.astype(f8)),
+            f"bias.dtype=float64: {rule} float32; pass bias.astype('float32')",
+        ),
+        (
+            lambda: faltung.Conv(W)(X.astype(f8)),
+            f"x.dtype=float64: {rule} float32; pass x.astype('float32')",
+        ),
         (
             lambda: faltung.conv_weight_grad(X, G.astype(f8), W.shape),
-            f"grad.dtype=float64: {rule} float32",
+            f"grad.dtype=float64: {rule} float32; pass grad.astype('float32')",
         ),
     ]:
         refused(call, TypeError, message)

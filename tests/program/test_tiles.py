@@ -101,6 +101,9 @@ FREE = {
 }
 
 
+NET = nets.get("unet", input_shape=(1, 512, 512), width=0.25, halvings=2)
+
+
 def tiles_of(
     net: nn.Layer, shape: tuple[int, ...], dtype: str = "float32", **more: object
 ) -> Tiles:
@@ -197,10 +200,18 @@ def test_tiles_that_are_alike_share_a_program() -> None:
     assert made.kind(((128, 192), (192, 256))) == made.kind(((256, 320), (256, 320)))
 
 
-def test_tiles_are_as_large_as_memory_allows() -> None:
+def test_programs_share_one_memory() -> None:
     made = tiles_of(
-        nets.get("unet", input_shape=(1, 512, 512), width=0.25, halvings=2), (1, 512, 512)
+        nets.get("unet", input_shape=(1, 128, 128), width=0.25, halvings=2), (1, 128, 128)
     )
+    large = made.program(((32, 96), (32, 96)))
+    small = made.program(((0, 16), (0, 16)))
+    assert small.assembly.memories["arena"] is large.assembly.memories["arena"]
+    check(made, (64, 64))  # a program that needs more takes more
+
+
+def test_tiles_are_as_large_as_memory_allows() -> None:
+    made = tiles_of(NET, (1, 512, 512))
     assert made.chosen(1 << 40) == (512, 512)
     last = 1 << 40
     for most in (1 << 26, 1 << 24, 1 << 22):
@@ -211,6 +222,7 @@ def test_tiles_are_as_large_as_memory_allows() -> None:
         assert size <= most or tile == made.period
         assert size <= last
         # Transforms work in portions as large as the caches.
+        made = tiles_of(NET, (1, 512, 512))
         assert made.program(middle).assembly.bytes <= 1.3 * size + (8 << 20)
         last = size
 

@@ -1,5 +1,6 @@
 """Pictures of other sizes than those of the training: at once, in tiles, and stored elsewhere."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,33 @@ def test_weights_for_one_size_are_named() -> None:
     model = Model(nn.Sequential(nn.Conv(4, 3), nn.Flatten(), nn.Linear(2)), (1, 8, 8))
     with pytest.raises(ValueError, match=r"layer 'linear1' are made for 8x8; Model.dense makes"):
         model.predict(picture(1, 20, 30))
+
+
+def test_memory_is_that_of_a_tile() -> None:
+    net = nn.Sequential(nn.Conv(8, 3, padding="same"), nn.ReLU(), nn.Conv(2, 3, padding="same"))
+    model, side = Model(net, (1, 8, 8)), 2000
+    out = Counted((2, side, side))
+    model.predict(Rows(picture(1, 300, 300)), tile=100)  # what is made once
+    x = Rows(picture(1, side, side))
+    tracemalloc.start()
+    try:
+        model.predict(x, tile=256, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert out.written == 2 * side * side
+    # A map of 8 channels has 128 MB at once; of a tile it has 2.
+    assert peak < 30e6
+
+
+class Counted:
+    """An output that keeps nothing."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.written = shape, 0
+
+    def __setitem__(self, index: Any, values: np.ndarray) -> None:
+        assert np.isfinite(values).all()
+        self.written += values.size

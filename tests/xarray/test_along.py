@@ -225,6 +225,24 @@ def test_extremes_of_what_is_there(name: str, mode: str) -> None:
     np.testing.assert_array_equal(found, function(whole, {"lat": 2, "lon": 3}))
 
 
+@pytest.mark.parametrize("area", [False, True])
+def test_nothing_is_there_beyond_the_reach_of_long_kernels(area: bool) -> None:
+    """No rounding passes for a small weight, whichever way long kernels are computed."""
+    values = RNG.random(6000, np.float32)
+    values[:3000] = np.nan
+    da = xr.DataArray(values, dims="x")
+    options: dict[str, Any] = {"skipna": True, "weights": 1 + 0.1 * abs(da * 0 + 1).fillna(1)}
+    options = options if area else {"skipna": True}
+    for found, reach in (
+        (faltung.xarray.gaussian_filter(da, {"x": 100.0}, **options), 400),
+        (faltung.xarray.uniform_filter(da, {"x": 801}, **options), 400),
+        (faltung.xarray.conv(da, {"x": np.hanning(803)[1:-1]}, **options), 400),
+    ):
+        assert np.isnan(found.values).sum() == 3000 - reach
+        known = found.values[3000 - reach :]
+        assert known.min() >= 0 and known.max() <= 401
+
+
 def test_nothing_at_all_is_there() -> None:
     da = field() * np.nan
     for found in (
@@ -245,7 +263,9 @@ def test_what_is_refused() -> None:
 
     refused("dim=None: name the dimensions", "gaussian_filter", 1.0)
     refused("da has no dimension 'depth'", "gaussian_filter", {"depth": 1.0})
-    refused("mode='edge': must be one of reflect", "gaussian_filter", 1.0, "lon", mode="edge")
+    refused("mode='edge': that is 'nearest' here", "gaussian_filter", 1.0, "lon", mode="edge")
+    refused("mode='x': must be one of reflect", "gaussian_filter", 1.0, "lon", mode="x")
+    refused("padding='valid' says how much", "laplace", "lon", mode="valid")
     refused("'time' is not among", "gaussian_filter", 1.0, "lon", mode={"time": "wrap"})
     refused("a derivative has no mean", "gaussian_filter", {"lon": 1}, order=1, skipna=True)
     refused("cval=3.0: nothing is there", "uniform_filter", {"lon": 3}, cval=3.0, skipna=True)

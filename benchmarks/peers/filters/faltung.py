@@ -1,10 +1,9 @@
 """Faltung: SciPy's names and arguments, in memory and on Dask; a network over a picture."""
 
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks.filter_problem import FilterProblem
-from benchmarks.peers import Missing, Task, Unable, library
+from benchmarks.peers import Task, Unable, library
 from benchmarks.peers.faltung import environment
 from benchmarks.peers.filters import call, on_dask, stored
 
@@ -14,11 +13,6 @@ __all__ = ["build", "environment", "start"]
 def start(threads: int) -> str:
     faltung = library("faltung")
     faltung.set_threads(threads)
-    for name in ("faltung.ndimage", "faltung.signal"):
-        try:
-            library(name)
-        except Missing:
-            print(f"{name}: not there, its rows fail")
     return str(faltung.__version__)
 
 
@@ -32,7 +26,7 @@ def build(problem: FilterProblem, variant: str) -> Task:
         array = library("faltung.ndimage").correlate(on_dask(problem), problem.kernel)
         first = array[(slice(problem.whole("chunks")),) * array.ndim]
         return Task(stored(array, threads), lambda: problem.compared(first.compute()))
-    run = call(problem, _Late("faltung.ndimage"), _Late("faltung.signal"))
+    run = call(problem, library("faltung.ndimage"), library("faltung.signal"))
     return Task(run, lambda: problem.compared(run()))
 
 
@@ -57,13 +51,3 @@ def _network(problem: FilterProblem, variant: str) -> Task:
     source[:] = x
     out = zarr.create_array(f"{folder.name}/out.zarr", shape=(2, *problem.shape), **options)
     return Task(lambda: model.predict(source, out=out), lambda: problem.compared(out[0]), (folder,))
-
-
-class _Late:
-    """A module that is imported when one of its functions is asked for."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(library(self._name), attribute)

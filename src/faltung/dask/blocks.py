@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.dask.arrays import chunk
-from faltung.dask.halo import Run, runs
+from faltung.dask.halo import runs
 from faltung.geometry.border import Border
 from faltung.runtime.memory import require
 
@@ -117,28 +117,21 @@ class Blocks:
             for ends, chunks, border in zip(ranges, self._x.chunks, borders, strict=True)
         ]
         values = [border.value for border in borders if border.mode == "constant"]
-        shape = tuple(stop - start for start, stop in ranges)
+        shape = tuple([stop - start for start, stop in ranges])
+        axes = range(len(along))
         cells = []
         for cell in product(*along):
-            index = tuple(run.chunk for run in cell)
-            strip = self._strip(cell, index)
-            if strip is not None:
+            index = tuple([run.chunk for run in cell])
+            strip = None
+            thinnest = min(axes, key=[run.share for run in cell].__getitem__, default=None)
+            if thinnest is not None and cell[thinnest].share < MAX_FRAME:
+                strip = thinnest, cell[thinnest].start, cell[thinnest].stop
                 numbers = self._strips.setdefault(index, {})
                 numbers.setdefault(strip, len(numbers))
-            read = tuple(run.source for run in cell)
-            cells.append((index, strip, read, tuple(run.target for run in cell)))
+            read = tuple([run.source for run in cell])
+            cells.append((index, strip, read, tuple([run.target for run in cell])))
         made = _Wanted(shape, values[0] if values else 0.0, cells)
         self._wanted.setdefault(key, []).append(made)
-
-    def _strip(self, cell: Sequence[Run], index: tuple[int, ...]) -> tuple[int, int, int] | None:
-        """(axis, start, stop) of the strip that a part of a chunk is in; None: of no thin one."""
-        spans = [_span(run) for run in cell]
-        sizes = [chunks[i] for chunks, i in zip(self._x.chunks, index, strict=True)]
-        shares = [(stop - start) / size for (start, stop), size in zip(spans, sizes, strict=True)]
-        thinnest = min(range(len(cell)), key=shares.__getitem__, default=0)
-        if not shares or shares[thinnest] >= MAX_FRAME:
-            return None
-        return thinnest, *spans[thinnest]
 
     def tasks(self) -> tuple[dict[Hashable, Any], dict[Hashable, Made]]:
         """The tasks of the frames; and for each task its blocks, in the order they were added."""
@@ -176,12 +169,6 @@ class Blocks:
             source = numbers.setdefault((name, *index), len(numbers))
             parts.append(Part(source, number, read, to))
         return Gather(wanted.shape, tuple(parts), self._x.dtype, wanted.filling)
-
-
-def _span(run: Run) -> tuple[int, int]:
-    """The entries of its chunk that a run reads, half-open."""
-    last = run.start + (run.count - 1) * run.step
-    return min(run.start, last), max(run.start, last) + 1
 
 
 def _before(read: slice, begin: int) -> slice:

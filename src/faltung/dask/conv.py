@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from faltung.dask.arrays import dask_array, lazy, one_thread, present
 from faltung.dask.blocks import Blocks, Gather
+from faltung.dask.halo import ends_of, spans_of
 from faltung.geometry.axis import Axis
 from faltung.geometry.border import Border
 from faltung.geometry.check import PerAxis
@@ -273,9 +274,7 @@ class _Graph:
     ) -> tuple[tuple[int, ...], tuple[int, int], list[Box]]:
         """Add the blocks of the task ``key``; its shape, groups and boxes."""
         spec, at = self.held.spec, self.places
-        ends = [
-            (sum(along[:i]), sum(along[: i + 1])) for along, i in zip(chunks, index, strict=True)
-        ]
+        ends = [spans_of(along)[i] for along, i in zip(chunks, index, strict=True)]
         each = spec.channels_out // spec.groups
         first, last = (end // each for end in ends[at.channels])
         channels = spec.channels_in // spec.groups
@@ -331,12 +330,12 @@ def _volume(box: Sequence[tuple[int, int]]) -> int:
     return prod(stop - start for start, stop in box)
 
 
-def _inside(axis: Axis, chunks: Sequence[int], start: int, stop: int) -> tuple[int, int]:
+def _inside(axis: Axis, chunks: tuple[int, ...], start: int, stop: int) -> tuple[int, int]:
     """The outputs ``start`` .. ``stop - 1`` that read one chunk alone, that in which the window of
     the first begins, or zeros beside it. Possibly none: (start, start).
     """
-    number = bisect_right(list(accumulate(chunks)), min(start * axis.stride, axis.size - 1))
-    begin, end = sum(chunks[:number]), sum(chunks[: number + 1])
+    number = bisect_right(ends_of(chunks), min(start * axis.stride, axis.size - 1))
+    begin, end = spans_of(chunks)[number]
     zeros = axis.mode == "zeros"
     low, high = start, stop
     if begin or not zeros:

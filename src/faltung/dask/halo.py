@@ -7,6 +7,7 @@ anyone likes: a border says what stands there.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from faltung.geometry.border import Border
@@ -14,37 +15,60 @@ from faltung.geometry.border import Border
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``count`` positions from ``to`` on, counted from the begin of the block: they repeat the
-    entries of ``chunk`` from ``start`` on, each ``step`` (1, 0 or -1) behind the one before.
+    """Positions that repeat entries of one chunk, in a row.
+
+    Attributes
+    ----------
+    chunk : int
+        Its number along the axis.
+    source, target : slice
+        Where they are in the chunk, and in the block. A source of one entry may repeat.
+    start, stop : int
+        The entries of the chunk that are read are between.
+    share : float
+        The part of the chunk that this is.
     """
 
-    to: int
-    count: int
     chunk: int
+    source: slice
+    target: slice
     start: int
-    step: int
-
-    @property
-    def source(self) -> slice:
-        """Where they are in the chunk. Where the step is 0 it is one entry, which repeats."""
-        if self.step < 0:
-            stop = self.start - self.count
-            return slice(self.start, None if stop < 0 else stop, -1)
-        return slice(self.start, self.start + (self.count if self.step else 1))
-
-    @property
-    def target(self) -> slice:
-        """Where they are in the block."""
-        return slice(self.to, self.to + self.count)
+    stop: int
+    share: float
 
 
-def runs(start: int, stop: int, chunks: Sequence[int], border: Border) -> list[Run]:
+def _run(to: int, count: int, chunk: int, size: int, start: int, step: int) -> Run:
+    """``count`` positions from ``to`` on, which repeat the entries of a chunk of ``size`` from
+    ``start`` on, each ``step`` (1, 0 or -1) behind the one before.
+    """
+    last = start + (count - 1) * step
+    low, high = min(start, last), max(start, last) + 1
+    source = slice(low, high)
+    if step < 0:
+        source = slice(start, last - 1 if last else None, -1)
+    return Run(chunk, source, slice(to, to + count), low, high, (high - low) / size)
+
+
+@lru_cache(64)
+def ends_of(chunks: tuple[int, ...]) -> list[int]:
+    """Where each of the chunks of an axis ends."""
+    return list(accumulate(chunks))
+
+
+@lru_cache(256)
+def spans_of(chunks: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Where each of them begins and ends."""
+    return [(end - size, end) for end, size in zip(ends_of(chunks), chunks, strict=True)]
+
+
+@lru_cache(1 << 14)
+def runs(start: int, stop: int, chunks: tuple[int, ...], border: Border) -> list[Run]:
     """The positions ``start`` .. ``stop - 1`` of an axis that is cut into ``chunks``.
 
     What a constant border fills is in no run.
     """
-    size = sum(chunks)
-    ends = list(accumulate(chunks))
+    ends = ends_of(chunks)
+    size = ends[-1]
     found: list[Run] = []
     for first, last, source in _stretches(start, stop, size, border):
         if source is not None:
@@ -98,5 +122,5 @@ def _cut(
             here = min(count, ends[chunk] - source)
         elif step < 0:
             here = min(count, source - first + 1)
-        yield Run(to, here, chunk, source - first, step)
+        yield _run(to, here, chunk, chunks[chunk], source - first, step)
         to, count, source = to + here, count - here, source + here * step

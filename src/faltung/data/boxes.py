@@ -38,6 +38,8 @@ def is_stored_elsewhere(x: object) -> bool:
         return hasattr(x, "shape") and hasattr(x, "dtype")
     if not all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__")):
         return False
+    if not any(hasattr(x, name) for name in ("__array__", "__array_interface__", "__buffer__")):
+        return True  # NumPy does not know how to read it
     try:
         size = prod(x.shape) * np.dtype(x.dtype).itemsize  # type: ignore[attr-defined]
     except TypeError:

@@ -8,6 +8,7 @@ padding before it has negative positions and the padding after it begins at ``si
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from faltung.geometry.border import source
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 
@@ -95,7 +96,8 @@ class Axis:
         if max(self.lo, self.hi) > supply.get(self.mode, max(self.lo, self.hi)):
             raise FaltungError(
                 f"padding={self.lo, self.hi}: {self.mode} padding must be at most "
-                f"{supply[self.mode]} on an axis of size {self.size}"
+                f"{supply[self.mode]} on an axis of size {self.size}; faltung.ndimage has borders "
+                "of any width"
             )
 
     @property
@@ -127,23 +129,11 @@ class Axis:
         return (self.padded - self.extent) % self.stride
 
     def source(self, i: int) -> int | None:
-        """The array entry that position ``i`` repeats, None for a zero: the home of the modes.
+        """The array entry that position ``i`` repeats, None for a zero.
 
         ``i`` is in -lo .. size + hi - 1; inside the array the entry is ``i`` itself.
         """
-        if 0 <= i < self.size:
-            return i
-        match self.mode:
-            case "reflect":  # the mirror is at the edge, which is not repeated: -1 -> 1
-                return -i if i < 0 else 2 * (self.size - 1) - i
-            case "symmetric":  # the mirror is outside the edge: -1 -> 0
-                return -1 - i if i < 0 else 2 * self.size - 1 - i
-            case "replicate":
-                return 0 if i < 0 else self.size - 1
-            case "circular":
-                return i % self.size
-            case _:
-                return None
+        return source(i, self.size, self.mode)
 
     def input_range(self, start: int, stop: int) -> tuple[int, int]:
         """Half-open range of input positions that outputs ``start`` .. ``stop - 1`` read.

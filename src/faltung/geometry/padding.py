@@ -54,6 +54,34 @@ NAMES: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
 }
 
 
+# What NumPy, SciPy, OpenCV and others call the modes. SciPy's "reflect" is "symmetric" here: a word
+# of both, which cannot be told apart.
+ELSEWHERE = {
+    "border_constant": "zeros",
+    "border_default": "reflect",
+    "border_reflect": "symmetric",
+    "border_reflect101": "reflect",
+    "border_reflect_101": "reflect",
+    "border_replicate": "replicate",
+    "border_wrap": "circular",
+    "clamp": "replicate",
+    "constant": "zeros",
+    "edge": "replicate",
+    "fill": "zeros",
+    "grid-constant": "zeros",
+    "grid-mirror": "symmetric",
+    "grid-wrap": "circular",
+    "mirror": "reflect",
+    "nearest": "replicate",
+    "periodic": "circular",
+    "reflect101": "reflect",
+    "reflect_101": "reflect",
+    "symm": "symmetric",
+    "wrap": "circular",
+    "zero": "zeros",
+}
+
+
 def pads(
     padding: Padding,
     *,
@@ -86,7 +114,8 @@ def pads(
 def numbers(entry: object, padding: object) -> tuple[int, int]:
     """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
-        raise FaltungError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
+        rule = f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}"
+        raise FaltungError(rule + _meant(entry))
     pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
     if any(item is None for item in pair):
         raise FaltungTypeError(
@@ -120,5 +149,15 @@ def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
         if not isinstance(name, str) or name not in MODES:
             raise FaltungError(
                 f"padding_mode={show(padding_mode)}: must be one of {', '.join(MODES)}"
+                f"{_meant(name)}"
             )
     return tuple(str(name) for name in names)
+
+
+def _meant(word: object) -> str:
+    """What to say instead, where a word of another library is known; else nothing."""
+    lower = word.lower() if isinstance(word, str) else ""
+    if lower in NAMES:
+        return f"; say padding={lower!r}"
+    mode = ELSEWHERE.get(lower, lower)
+    return f"; say padding_mode={mode!r}" if mode in MODES else ""

@@ -38,7 +38,7 @@ _WORDS: Patterns = {
     "dilation": re.compile(rf"d({NUMBERS})"),
     "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
     "groups": re.compile(r"g([0-9]+)"),
-    "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
+    "padding_mode": re.compile(r"m:([a-z_-]+(?:,[a-z_-]+)*)"),
     "dtype": re.compile(f"({'|'.join(DTYPE_WORDS.values())})"),
     "flip": re.compile(r"(flip)"),
 }

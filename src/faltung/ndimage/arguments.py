@@ -41,8 +41,18 @@ def plain(name: str, value: Any) -> Array:
     return taken
 
 
+def on_dask(value: Any) -> bool:
+    """Whether this is a Dask array; Dask is not loaded for the question."""
+    return type(value).__module__.startswith("dask.array")
+
+
 def bare(name: str, value: Any) -> Any:
-    """The value, unless it is masked or has units."""
+    """The value, unless it is masked, lazy or has units."""
+    if on_dask(value):
+        raise FaltungTypeError(
+            f"{name}: is a Dask array, which would be computed; give {name}.compute(), or use the "
+            "filters of faltung.dask"
+        )
     if isinstance(value, np.ma.MaskedArray):
         raise FaltungTypeError(
             f"{name}: is a masked array, whose mask would be lost; filter {name}.filled(0) and "

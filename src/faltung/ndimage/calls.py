@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.ndimage import resolve_extremes, resolve_kernels, resolve_lines
-from faltung.ndimage.arguments import COMPLEX, REAL, output, plain
+from faltung.ndimage.arguments import COMPLEX, REAL, on_dask, output, plain
 from faltung.ndimage.recipe import Recipe
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
 # Recipes that are remembered; the oldest are forgotten.
 KEPT = 256
 # Kernels and other arguments of more bytes are not remembered.
-KEPT_BYTES = 1 << 16
+KEPT_BYTES = 1 << 14
 
 RESOLVERS: dict[str, Callable[..., Recipe]] = {
     name: getattr(module, name)
@@ -52,7 +53,7 @@ def call(name: str, x: Any, out: Any, *given: Any) -> Array:
     without ``input`` and ``output``.
     """
     if type(x) is not np.ndarray:
-        if type(x).__module__.startswith("dask.array"):
+        if on_dask(x):
             return _on_dask(name, x, out, given)
         x = plain("input", x)
     elif x.dtype not in PLAIN or not x.flags.aligned:
@@ -66,6 +67,7 @@ def call(name: str, x: Any, out: Any, *given: Any) -> Array:
     if out is None or (made.dtype.isnative and made.flags.aligned and not apart):
         recipe.run(x, made)
     else:
+        require(made.nbytes, "a copy of output", "give one that is not the input")
         fresh = np.empty(shape, made.dtype.newbyteorder("="))
         recipe.run(x, fresh)
         made[...] = fresh

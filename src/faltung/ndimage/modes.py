@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from faltung.geometry.axis import MODES as OURS
 from faltung.geometry.border import Border
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungRuntimeError, FaltungTypeError
+from faltung.geometry.padding import ELSEWHERE as WORDS
 
 # SciPy's names, and those of ``Border``.
 MODES = {
@@ -19,26 +21,18 @@ MODES = {
     "grid-constant": "constant",
     "grid-wrap": "circular",
 }
+# What ``Border`` calls a mode of ``faltung.conv``.
+_BORDERS = {"zeros": "constant"}
 
-# Words of NumPy, OpenCV, PyTorch, scikit-image and of ``faltung.conv`` for the same.
-ELSEWHERE = {
-    "edge": "nearest",
-    "replicate": "nearest",
-    "border_replicate": "nearest",
-    "clamp": "nearest",
-    "symmetric": "reflect",
-    "symm": "reflect",
-    "border_reflect": "reflect",
-    "border_reflect_101": "mirror",
-    "reflect_101": "mirror",
-    "border_default": "mirror",
-    "circular": "wrap",
-    "border_wrap": "wrap",
-    "periodic": "wrap",
-    "zeros": "constant",
-    "zero": "constant",
-    "fill": "constant",
-    "border_constant": "constant",
+# SciPy's name of each of ours; of two names the shorter.
+THEIRS = {
+    ours: min((name for name, made in MODES.items() if made == ours), key=len)
+    for ours in MODES.values()
+}
+# Words of others for the same, and those of ``faltung.conv``.
+ELSEWHERE: dict[str, str] = {
+    **{word: THEIRS[_BORDERS.get(ours, ours)] for word, ours in WORDS.items()},
+    **{word: THEIRS[_BORDERS.get(word, word)] for word in OURS},
     "same": "constant",
 }
 

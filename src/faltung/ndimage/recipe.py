@@ -13,6 +13,7 @@ import numpy.typing as npt
 from faltung.geometry.border import Border
 from faltung.geometry.line import Line, Reduction
 from faltung.ndimage.engine import correlate, filter_footprint, filter_lines
+from faltung.ndimage.join import join
 from faltung.ndimage.structure import Structured, filter_structure
 from faltung.runtime.memory import require
 
@@ -80,7 +81,12 @@ class Footprint:
     structure: npt.NDArray[np.float64] | None = None
 
     def run(self, x: Array, out: Array) -> None:
-        if self.structure is not None:
+        if not x.ndim:  # one entry, along an axis of its own
+            added = None if self.structure is None else self.structure.reshape(1)
+            border = (Border("constant"),)
+            flat = Footprint(self.footprint.reshape(1), (0,), border, self.reduction, added)
+            flat.run(x.reshape(1), out.reshape(1))
+        elif self.structure is not None:
             asked = Structured(self.structure, self.before, self.borders, self.reduction)
             filter_structure(x, self.footprint, asked, out)
         else:
@@ -158,18 +164,12 @@ class Recipe:
             for part in self.passes[0]:
                 part.run(x, out)
             return
-        made = out
-        for number, parts in enumerate(self.passes):
-            if number == 1:
-                made = like(out)
+        made = [out, *(like(out) for _ in self.passes[1:])]
+        for parts, one in zip(self.passes, made, strict=True):
             for part in parts:
-                part.run(x, made)
-            if self.join == "magnitude":
-                np.multiply(made, made, out=made)
-            if number:
-                np.add(out, made, out=out, casting="unsafe")
-        if self.join == "magnitude":
-            np.sqrt(out, out=out, casting="unsafe")
+                part.run(x, one)
+        assert self.join
+        join(made, self.join)
 
     def halo(self) -> dict[int, tuple[int, int, Border]]:
         """For each axis along which neighbours are read, the most of all passes."""

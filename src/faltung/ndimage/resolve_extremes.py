@@ -199,5 +199,5 @@ def _places(
     before = tuple(
         before_of(index("origin", origins.get(axis, 0)), n) for axis, n in enumerate(whole.shape)
     )
-    borders = tuple(border(modes.get(axis, "constant"), value) for axis in range(ndim))
-    return np.ascontiguousarray(whole), before, borders
+    borders = tuple(border(modes.get(axis, "nearest"), value) for axis in range(ndim))
+    return np.array(whole, order="C"), before, borders

@@ -132,7 +132,7 @@ class _Stack:
 
     def __call__(self, part: Array, value: float) -> Work:
         borders = tuple(
-            border(self.modes[axis], value) if axis in self.modes else Border("constant")
+            border(self.modes[axis], value) if axis in self.modes else Border("replicate")
             for axis in range(self.ndim)
         )
         kernels = np.array(part, np.float64, order="C")

@@ -157,7 +157,7 @@ def _laplace_at_once(shape: Shape, modes: Mapping[int, Any], cval: float) -> Ker
     for axis in modes:
         for k, weight in enumerate(SECOND):
             kernel[(*centre[:axis], k, *centre[axis + 1 :])] += weight
-    borders = tuple(border(modes.get(axis, "constant"), cval) for axis in range(len(shape)))
+    borders = tuple(border(modes.get(axis, "nearest"), cval) for axis in range(len(shape)))
     return Kernels(kernel[None], centre, borders)
 
 

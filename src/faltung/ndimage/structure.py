@@ -38,10 +38,10 @@ def filter_structure(
         )
     ]
     kept = np.dtype(np.uint8) if x.dtype == np.bool_ else x.dtype
-    rows = max(1, BLOCK * x.shape[0] // max(1, x.size)) if x.ndim else 1
-    for first in range(0, x.shape[0] if x.ndim else 1, rows):
-        last = min(first + rows, x.shape[0]) if x.ndim else 1
-        shape = (last - first, *x.shape[1:]) if x.ndim else ()
+    rows = max(1, BLOCK * x.shape[0] // x.size)
+    for first in range(0, x.shape[0], rows):
+        last = min(first + rows, x.shape[0])
+        shape = (last - first, *x.shape[1:])
         best: Array | None = None
         for tap in zip(*(places.tolist() for places in np.nonzero(footprint)), strict=True):
             starts = [k + (first if axis == 0 else 0) for axis, k in enumerate(tap)]

@@ -184,6 +184,10 @@ def maximum_filter(
     ndarray
         Of the shape of the input.
 
+    Notes
+    -----
+    NaN where a window has one, as ``np.maximum`` says; SciPy's answer depends on their order.
+
     Examples
     --------
     >>> import numpy as np

@@ -42,10 +42,14 @@ def array(
     if not made.dtype.isnative:
         raise FaltungTypeError(f"{name}.dtype={made.dtype.str}: {_foreign(name)}")
     if made.dtype not in DTYPES and made.dtype.name not in others:
-        raise FaltungTypeError(f"{name}.dtype={made.dtype}: must be {_listed(others)}")
+        raise FaltungTypeError(
+            f"{name}.dtype={made.dtype}: must be {_listed(others)}; convert it with astype, or "
+            "take faltung.ndimage or faltung.signal, which take what SciPy takes"
+        )
     if dtype is not None and made.dtype != dtype:
         raise FaltungTypeError(
-            f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}"
+            f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}; "
+            f"pass {name}.astype({dtype.name!r})"
         )
     if _is_masked(made):
         raise FaltungTypeError(f"{name}: must not be a masked array; fill it first")

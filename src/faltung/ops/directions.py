@@ -13,6 +13,7 @@ from faltung.geometry.check import PerAxis, integers
 from faltung.geometry.conv import ConvSpec
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, elements, mapped, result
 from faltung.ops.call_cache import Inputs, Prepared
+from faltung.ops.constant import Constant
 from faltung.ops.options import (
     Geometry,
     bias_fits,
@@ -73,6 +74,7 @@ def forward(
     last: bool,
     out: Array | None,
     policy: Policy = AUTO,
+    border: Constant | None = None,
 ) -> Prepared:
     """``inputs``: x, weight and bias."""
     x = array("x", inputs[0], None, weights.dtypes)
@@ -83,6 +85,9 @@ def forward(
     bias_fits(bias, spec.channels_out, spec.output if weights.local else ())
     read, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
     made, target = result(out, spec.output_shape, x.dtype, has_batch, last, **read)
+    if border is not None:
+        view, spec = border.filled(view, spec)
+        x = view
     plan = weights.prepared("forward", spec, (view, weight, target), policy, bias)
     return Prepared(*plan, (x, weight, bias), made)
 
@@ -118,6 +123,7 @@ def weight_grad(
     out: Array | None,
     weight_shape: Sequence[int],
     policy: Policy = AUTO,
+    border: Constant | None = None,
 ) -> Prepared:
     """``inputs``: x and output gradient."""
     x = array("x", inputs[0], None, weights.dtypes)
@@ -132,6 +138,9 @@ def weight_grad(
     made, _ = result(out, stored, x.dtype, True, False, x=x, grad=grad)
     if order is not None:
         made = made.transpose(np.argsort(order))
+    if border is not None:
+        view, spec = border.filled(view, spec)
+        x = view
     # The result is in the weight's place, the output gradient in that of the output.
     plan = weights.prepared("weight_grad", spec, (view, made, grads), policy)
     return Prepared(*plan, (x, grad), made)

@@ -18,6 +18,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.call_cache import Calls, Inputs, Prepared
+from faltung.ops.constant import BorderMode, constant
 from faltung.ops.directions import SHARED, forward, input_grad, transpose, weight_grad
 from faltung.ops.options import Geometry
 from faltung.ops.run import policy_of
@@ -26,19 +27,22 @@ from faltung.plan.choose import MethodName, Precision
 _calls: Calls[Array] = Calls()
 
 
-def _shared(body: Callable[..., Prepared]) -> Callable[..., Prepared]:
-    """A direction with its options in one flat tuple, which is fast to make and to compare."""
+def _shared(body: Callable[..., Prepared], borders: bool) -> Callable[..., Prepared]:
+    """A direction with its options in one flat tuple, which is fast to make and to compare.
+    borders: whether it depends on the constant that is in the padding.
+    """
 
     def prepare(inputs: Inputs, options: tuple[Any, ...], out: Array | None) -> Prepared:
-        geometry, policy = Geometry(*options[:6]), policy_of(*options[7:10])
-        return body(SHARED, inputs, geometry, options[6], out, *options[10:], policy=policy)
+        geometry, border = constant(Geometry(*options[:6]), options[6])
+        how = {"policy": policy_of(*options[8:11]), **({"border": border} if borders else {})}
+        return body(SHARED, inputs, geometry, options[7], out, *options[11:], **how)
 
     return prepare
 
 
-_forward = _shared(forward)
-_input_grad = _shared(input_grad)
-_weight_grad = _shared(weight_grad)
+_forward = _shared(forward, True)
+_input_grad = _shared(input_grad, False)
+_weight_grad = _shared(weight_grad, True)
 
 
 def conv(
@@ -50,7 +54,8 @@ def conv(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
@@ -78,7 +83,9 @@ def conv(
     groups : int
         The channels are split into so many parts that do not see each other.
     padding_mode : name, or one name for each spatial axis
-        "zeros", "reflect", "symmetric", "replicate" or "circular".
+        "zeros", "constant", "reflect", "symmetric", "replicate" or "circular".
+    padding_value : number
+        What "constant" puts into the padding; beyond the ends of other axes with zeros, zeros.
     flip : bool
         Read the kernel backwards along each spatial axis.
     channels_last : bool
@@ -117,7 +124,7 @@ def conv(
     array([[[[10., 24.],
              [51., 90.]]]])
     """
-    geometry = stride, padding, dilation, groups, padding_mode, flip
+    geometry = stride, padding, dilation, groups, padding_mode, flip, padding_value
     options = *geometry, channels_last, precision, method, tune
     return _calls.run("conv", _forward, (x, weight, bias), options, out)
 
@@ -249,7 +256,8 @@ def conv_input_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
@@ -286,7 +294,7 @@ def conv_input_grad(
     >>> faltung.conv_input_grad(np.ones((1, 3)), np.array([[[1.0, 2.0]]]), (1, 4))
     array([[1., 3., 3., 2.]])
     """
-    geometry = stride, padding, dilation, groups, padding_mode, flip
+    geometry = stride, padding, dilation, groups, padding_mode, flip, padding_value
     options = *geometry, channels_last, precision, method, tune, input_shape
     return _calls.run("input_grad", _input_grad, (grad, weight), options, out)
 
@@ -300,7 +308,8 @@ def conv_weight_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
@@ -339,7 +348,7 @@ def conv_weight_grad(
     >>> faltung.conv_weight_grad(np.array([[1.0, 2.0, 4.0, 8.0]]), np.ones((1, 3)), (1, 1, 2))
     array([[[ 7., 14.]]])
     """
-    geometry = stride, padding, dilation, groups, padding_mode, flip
+    geometry = stride, padding, dilation, groups, padding_mode, flip, padding_value
     options = *geometry, channels_last, precision, method, tune, weight_shape
     return _calls.run("weight_grad", _weight_grad, (x, grad), options, out)
 

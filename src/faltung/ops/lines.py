@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from faltung.geometry.line import Line
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.filters.separable import Along, Pass, passes
+from faltung.methods.filters.separable import NARROW, Along, Pass, passes
 from faltung.ops.arguments import Array, address
+from faltung.ops.run import Recent
 from faltung.plan.binding import Region
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
@@ -32,24 +32,12 @@ def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
     """The lines one after the other, as if each stored an array of ``out.dtype`` that the next one
     reads. ``x`` is not empty, and does not overlap ``out``.
 
-    float32 stays float32. Sums of all other dtypes are float64, in SciPy's order, so that they have
-    SciPy's bits.
+    float32 stays float32. Sums of all other dtypes have the bits of float64 sums in SciPy's order.
     """
-    narrow = x.dtype == out.dtype == np.float32
-    work = "float32" if narrow or _exact(x.dtype, out.dtype, lines) else "float64"
-    ordered = _ordered(lines) if narrow else tuple(lines)
-    x, turned, order = _arranged(x, out)
-    key = tuple(
-        Along(order.index(n.axis), n.size, n.before, n.border.mode, _how(n)) for n in ordered
-    )
-    made = turned if turned.flags.c_contiguous else np.empty(x.shape, out.dtype)
-    for run in _planned(x.shape, x.dtype.name, out.dtype.name, work, key, current()):
-        start, stop = run.does.start, run.does.stop
-        target = made if stop == len(ordered) else np.empty(x.shape, out.dtype)
-        run(x, target, ordered[start:stop])
-        x = target
-    if made is not turned:
-        turned[...] = made
+    machine, lines = current(), tuple(lines)
+    key = x.shape, x.strides, x.dtype, out.strides, out.dtype, lines, machine
+    call = _calls.get(key, lambda: _prepared(x, lines, out, machine))
+    call(x, out)
 
 
 def _how(line: Line) -> str:
@@ -70,8 +58,8 @@ def parity(weights: Sequence[float]) -> str:
 
 
 def _exact(source: np.dtype[Any], target: np.dtype[Any], lines: Sequence[Line]) -> bool:
-    """Whether windows of whole numbers are the same in float32: what is added up is below 2 ** 24.
-    A quotient that is no whole number is further from one than it can be rounded.
+    """Whether whole numbers are the same in float32: what is added up is below 2 ** 24. A quotient
+    that is no whole number is further from one than it can be rounded.
     """
     largest = max(float(LARGEST.get(dtype.name, EXACT)) for dtype in (source, target))
     for line in lines:
@@ -79,9 +67,15 @@ def _exact(source: np.dtype[Any], target: np.dtype[Any], lines: Sequence[Line]) 
             if line.border.value != np.rint(line.border.value):
                 return False
             largest = max(largest, abs(line.border.value))
-    sizes = (line.size for line in lines if line.reduction == "mean")
-    sums = any(line.reduction == "sum" for line in lines)
-    return not sums and largest * max(sizes, default=1) < EXACT
+    most = 1.0
+    for line in lines:
+        if line.reduction == "mean":
+            most = max(most, line.size)
+        elif line.reduction == "sum":
+            if any(w != np.rint(w) for w in line.weights):
+                return False
+            most = max(most, sum(map(abs, line.weights)))
+    return largest * most < EXACT
 
 
 def _ordered(lines: Sequence[Line]) -> tuple[Line, ...]:
@@ -95,41 +89,122 @@ def _ordered(lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(sorted(lines, key=lambda line: line.axis))
 
 
-def _arranged(x: Array, out: Array) -> tuple[Array, Array, list[int]]:
-    """The array in C order, as it lies or copied; its result with the same axes; their order."""
+def _order(x: Array) -> list[int]:
+    """The order of the axes in which the array is in C order, if there is one."""
     order = list(range(x.ndim))
     if not x.flags.c_contiguous:
         found = sorted(order, key=lambda axis: -x.strides[axis])
         if x.transpose(found).flags.c_contiguous:
-            order = found
-    return np.ascontiguousarray(x.transpose(order)), out.transpose(order), order
+            return found
+    return order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """A pass, ready to run on arrays."""
+    """A pass, ready to run on arrays: with its weights, and its constants and bounds."""
 
-    does: Pass
     region: Region
-    work: np.dtype[Any]
+    weights: tuple[Array, Array]
+    values: Array
+    addresses: tuple[int, int, int]
+    scratch: int
+    parallel: bool
 
-    def __call__(self, x: Array, out: Array, lines: Sequence[Line]) -> None:
-        weights = [np.array(line.weights, self.work) for line in lines]
-        values = np.array([line.border.value for line in lines], self.work)
-        if not self.does.order[0]:
-            values = np.append(values[:1] * 0, values)
-        threads = threads_to_use() if self.does.cycles >= MIN_PARALLEL_CYCLES else 1
-        slices = np.array([threads], np.int64)
-        given = [x, out, weights[0], weights[-1], values]
-        addresses = [address(array) for array in given]
-        if not self.does.scratch:
-            self.region.run((*addresses, 0, address(slices)), threads)
+    def __call__(self, x: Array, out: Array) -> None:
+        threads = threads_to_use() if self.parallel else 1
+        given = (address(x), address(out), *self.addresses)
+        if not self.scratch:
+            self.region.run((*given, 0, 0), threads)
             return
-        with workspace.borrow(self.does.scratch * threads) as block:
-            self.region.run((*addresses, block.address, address(slices)), threads)
+        slices = np.array([threads], np.int64)
+        with workspace.borrow(self.scratch * threads) as block:
+            self.region.run((*given, block.address, address(slices)), threads)
 
 
-@lru_cache(maxsize=KEPT)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """All passes for arrays of one layout. order: of the axes, None where all are in C order."""
+
+    runs: list[_Run]
+    order: list[int] | None
+
+    def __call__(self, x: Array, out: Array) -> None:
+        order, runs = self.order, self.runs
+        if order is None and len(runs) == 1:
+            runs[0](x, out)
+            return
+        made = out
+        if order is not None:
+            x, out = np.ascontiguousarray(x.transpose(order)), out.transpose(order)
+            made = out if out.flags.c_contiguous else np.empty(x.shape, out.dtype)
+        for run in runs[:-1]:
+            target = np.empty(x.shape, out.dtype)
+            run(x, target)
+            x = target
+        runs[-1](x, made)
+        if made is not out:
+            out[...] = made
+
+
+_calls: Recent[_Call] = Recent(KEPT)
+_plans: Recent[list[tuple[Pass, Region]]] = Recent(KEPT)
+
+
+def _prepared(x: Array, lines: tuple[Line, ...], out: Array, machine: Machine) -> _Call:
+    """What filters arrays with the layouts of these."""
+    narrow = x.dtype == out.dtype == np.float32
+    work = "float32" if narrow or _exact(x.dtype, out.dtype, lines) else "float64"
+    ordered = _ordered(lines) if narrow else lines
+    order = _order(x)
+    key = tuple(
+        Along(order.index(n.axis), n.size, n.before, n.border.mode, _how(n)) for n in ordered
+    )
+    shape, runs, source = tuple(x.shape[axis] for axis in order), [], x.dtype.name
+    given = shape, source, out.dtype.name, work, key, machine
+    planned = _plans.get(given, lambda: _planned(*given))
+    for one, region in planned:
+        runs.append(_ready(one, region, ordered[one.start : one.stop], work, source, out.dtype))
+        source = out.dtype.name
+    plain = x.flags.c_contiguous and out.flags.c_contiguous
+    return _Call(runs, None if plain else order)
+
+
+def _ready(
+    one: Pass,
+    region: Region,
+    lines: tuple[Line, ...],
+    work: str,
+    source: str,
+    target: np.dtype[Any],
+) -> _Run:
+    constants = [line.border.value for line in lines]
+    bounds = [_bound(line, kind) for line, kind in zip(lines, (source, target.name), strict=False)]
+    if not one.order[0]:
+        constants, bounds = [0.0, *constants], [0.0, *bounds]
+    values = np.zeros(4, work)
+    with np.errstate(over="ignore"):
+        values[: len(constants)], values[2 : 2 + len(bounds)] = constants, bounds
+        weights = np.array(lines[0].weights, work), np.array(lines[-1].weights, work)
+    return _Run(
+        region,
+        weights,
+        values,
+        (address(weights[0]), address(weights[1]), address(values)),
+        one.scratch,
+        one.cycles >= MIN_PARALLEL_CYCLES,
+    )
+
+
+def _bound(line: Line, kind: str) -> float:
+    """What two sums in float64, in any order, with any fused operations, may differ by: each is
+    within (n + 2) units of the last place of the sum of all magnitudes. Infinite where that is half
+    of one, and no help.
+    """
+    largest = max(float(NARROW.get(kind, 0)), abs(line.border.value))
+    bound = 4 * (line.size + 2) * EPSILON * largest * sum(map(abs, line.weights))
+    return bound if bound < 0.5 else float("inf")
+
+
 def _planned(
     shape: tuple[int, ...],
     source: str,
@@ -137,9 +212,9 @@ def _planned(
     work: str,
     lines: tuple[Along, ...],
     machine: Machine,
-) -> list[_Run]:
+) -> list[tuple[Pass, Region]]:
     places = {name: (slot, 0) for slot, name in enumerate(SLOTS)}
     return [
-        _Run(one, Region([one.step], places, machine, len(SLOTS)), np.dtype(work))
+        (one, Region([one.step], places, machine, len(SLOTS)))
         for one in passes(shape, source, target, work, lines, machine)
     ]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from faltung.geometry.check import PerAxis
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import Array, array
+from faltung.ops.constant import BorderMode, constant
 from faltung.ops.directions import (
     LOCAL,
     forward,
@@ -39,7 +40,8 @@ def conv_local(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
@@ -80,8 +82,11 @@ def conv_local(
     >>> faltung.conv_local([[1.0, 2.0, 4.0, 8.0]], weight)
     array([[   3.,   60., 1200.]])
     """
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, flip)
-    made: Array = forward(LOCAL, (x, weight, bias), geometry, channels_last, out).run()
+    given = Geometry(stride, padding, dilation, groups, padding_mode, flip)  # type: ignore[arg-type]
+    geometry, border = constant(given, padding_value)
+    made: Array = forward(
+        LOCAL, (x, weight, bias), geometry, channels_last, out, border=border
+    ).run()
     return made
 
 
@@ -94,7 +99,8 @@ def conv_local_input_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
@@ -127,7 +133,8 @@ def conv_local_input_grad(
     >>> faltung.conv_local_input_grad(np.ones((1, 3)), weight, (1, 4))
     array([[  1.,  11., 110., 100.]])
     """
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, flip)
+    given = Geometry(stride, padding, dilation, groups, padding_mode, flip)  # type: ignore[arg-type]
+    geometry, _ = constant(given, padding_value)
     made: Array = input_grad(LOCAL, (grad, weight), geometry, channels_last, out, input_shape).run()
     return made
 
@@ -141,7 +148,8 @@ def conv_local_weight_grad(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
@@ -180,8 +188,11 @@ def conv_local_weight_grad(
            [2., 4.],
            [4., 8.]])
     """
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, flip)
-    made: Array = weight_grad(LOCAL, (x, grad), geometry, channels_last, out, weight_shape).run()
+    given = Geometry(stride, padding, dilation, groups, padding_mode, flip)  # type: ignore[arg-type]
+    geometry, border = constant(given, padding_value)
+    made: Array = weight_grad(
+        LOCAL, (x, grad), geometry, channels_last, out, weight_shape, border=border
+    ).run()
     return made
 
 

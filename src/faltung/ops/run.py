@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
@@ -19,6 +19,8 @@ from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
 
+R = TypeVar("R")
+
 # Plans that are remembered; each holds its tables and a few addresses, not the code.
 KEPT = 512
 
@@ -28,19 +30,19 @@ def forget(found: dict[Hashable, Any], most: int) -> list[Any]:
     return [found.pop(old, None) for old in list(found)[: max(0, len(found) - most)]]
 
 
-class Recent:
-    """A mapping that forgets its oldest entries.
+class Recent(Generic[R]):
+    """A mapping that forgets its oldest entries. ``R``: what it holds, such as plans.
 
     Safe for several threads without a lock, which a fork could leave closed for ever: two threads
-    may make the same plan, and one of the two is kept.
+    may make the same entry, and one of the two is kept.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._found: dict[Hashable, Plan] = {}
+        self._found: dict[Hashable, R] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Plan]) -> Plan:
-        """The plan of ``key``, made at the first call."""
+    def get(self, key: Hashable, make: Callable[[], R]) -> R:
+        """The entry of ``key``, made at the first call."""
         found = self._found.get(key)
         if found is None:
             found = self._found.setdefault(key, make())
@@ -48,7 +50,7 @@ class Recent:
         return found
 
 
-plans = Recent(KEPT)
+plans: Recent[Plan] = Recent(KEPT)
 
 
 def policy_of(precision: Precision, method: MethodName, tune: bool | None) -> Policy:

@@ -74,7 +74,7 @@ class Assembly:
     once; without them every run packs. ends: work after all nodes, behind a barrier. phases: how
     many of the nodes run at a time, each group as a region of its own: forward and backward. What a
     later one reads of an earlier one stays. bands: whether chains of nodes of inference run band by
-    band.
+    band. memory: gives at least so many bytes of memory, in which nothing stays from run to run.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Assembly:
         phases: Sequence[int] = (),
         bands: bool = True,
         halves: Halves | None = None,
+        memory: Callable[[int], Array] = aligned,
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
@@ -130,7 +131,7 @@ class Assembly:
             "choose a smaller batch" if lowering.batch > 1 else "choose a smaller network",
         )
         self.memories: dict[str, Array] = {
-            "arena": aligned(arena_size),
+            "arena": memory(arena_size),
             "feed": self._feed_memory,
             "packed": aligned(0),
             **(outside or {}),

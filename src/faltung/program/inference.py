@@ -1,6 +1,6 @@
 """A network compiled for inference: normalisation folded, weights packed, one parallel region."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -89,7 +89,8 @@ class Inference:
     chains of layers may run band by band, with the same bits. integers: whether a network whose
     values and weights lie on grids runs in whole numbers of 8 bits (``graph/grids.py``); else in
     float32, which gives the same numbers where its sums are exact. part: of the network alone, with
-    the bits of the whole, of which it is a part. Where the state keeps weights in
+    the bits of the whole, of which it is a part. memory: where its arena is from, which programs
+    that run one after the other may share. Where the state keeps weights in
     16 bits, so does the program what its nodes make. Inputs and results are float32. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
@@ -106,6 +107,7 @@ class Inference:
         bands: bool = True,
         integers: bool = True,
         part: "Part | None" = None,
+        memory: Callable[[int], Array] = aligned,
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -144,6 +146,7 @@ class Inference:
             kept=list(outputs),
             bands=bands and not (state.stored or levels),
             halves=halves_of(state.stored, nodes, places, outputs, weights, levels),
+            memory=memory,
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]

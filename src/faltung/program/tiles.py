@@ -6,9 +6,11 @@ is needed (``graph/windows.py``). Tiles that are alike share one program: all bu
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import ceil, prod
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +27,11 @@ from faltung.plan.placed import grid_of
 from faltung.program.inference import Inference, Part, simplified
 from faltung.program.lower_resample import in_order
 from faltung.program.state import State
+from faltung.runtime.buffers import aligned
 
 Array = npt.NDArray[Any]
-# Programs that are kept, each with memory of its own; tiles that are alike come one after another.
-MAX_PROGRAMS = 2
+# Programs that are kept; they share one memory, and each has its own plan and packed weights.
+MAX_PROGRAMS = 12
 # What a program takes beside the values of its layers: inputs and results, transforms.
 MARGIN = 1.15
 
@@ -47,12 +50,35 @@ class Arrangement:
         return iter(product(*self.along))
 
 
+class Memory:
+    """The arena of programs that run one at a time, as large as the largest of them needs."""
+
+    def __init__(self) -> None:
+        self._array = aligned(0)
+        self._users: WeakSet[Tiles] = WeakSet()
+
+    @property
+    def bytes(self) -> int:
+        """How large it is now."""
+        return self._array.nbytes
+
+    def take(self, user: "Tiles", size: int) -> Array:
+        """The memory, with room for ``size`` bytes."""
+        self._users.add(user)
+        if self._array.nbytes < size:
+            for each in self._users:  # or what is too small would stay
+                each.forget()
+            self._array = aligned(0)
+            self._array = aligned(size)
+        return self._array
+
+
 class Tiles:
     """The parts of a network, built for the whole map. Of one input and one output; used by one
     thread at a time.
 
     state: of the parameters, which may change before ``changed`` is called. softmax, precision: as
-    ``Inference``.
+    ``Inference``. memory: in which the programs run; several networks that take turns may share it.
     """
 
     def __init__(
@@ -62,6 +88,7 @@ class Tiles:
         *,
         softmax: bool = False,
         precision: str = "fast",
+        memory: "Memory | None" = None,
         machine: Machine | None = None,
     ) -> None:
         state.check(graph)
@@ -73,6 +100,7 @@ class Tiles:
         self.output = simple.outputs[0]
         self._grids: dict[str, tuple[int, ...]] = {}
         self._programs: dict[tuple[int, ...] | None, Inference] = {}
+        self.memory = memory or Memory()
         self._kinds: dict[tuple[int, Span], tuple[int, Span]] = {}
         self._known: list[dict[tuple[Node, ...], int]] = [{} for _ in self.output.space]
 
@@ -202,6 +230,7 @@ class Tiles:
                 1,
                 precision=self.precision,
                 part=part,
+                memory=partial(self.memory.take, self),
                 machine=self.machine,
             )
         self._programs[key] = found
@@ -223,6 +252,10 @@ class Tiles:
         program = self._program(None, lambda: Cut(simple.nodes, inputs, simple.outputs, {}))
         made: Array = program(x[np.newaxis])[0]
         return made
+
+    def forget(self) -> None:
+        """Let go of all programs, and so of the memory that they run in."""
+        self._programs.clear()
 
     def changed(self) -> None:
         """The parameters have other values."""

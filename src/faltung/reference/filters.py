@@ -92,9 +92,11 @@ def stored(values: Array, dtype: npt.DTypeLike) -> Array:
         return _whole(values, np.int32).astype(wanted)
     if wanted != np.uint64:
         return _whole(values, np.int64).astype(wanted)
-    high = values >= 2.0**63
-    low = _whole(np.where(high, values - 2.0**63, values), np.int64).astype(wanted)
+    size = np.abs(values)
+    high = size >= 2.0**63
+    low = _whole(np.where(high, size - 2.0**63, size), np.int64).astype(wanted)
     made = np.where(high, low ^ np.uint64(1 << 63), low)
+    made = np.where(values < 0, np.uint64(0) - made, made)
     return made
 
 

@@ -11,17 +11,25 @@ array([1, 4, 7])
 from faltung.signal.bank import filter_bank
 from faltung.signal.convolve import choose_conv_method, convolve, correlate, correlation_lags
 from faltung.signal.frequency import fftconvolve, oaconvolve
+from faltung.signal.lfilter import lfilter
 from faltung.signal.planar import convolve2d, correlate2d, sepfir2d
+from faltung.signal.resample import decimate, resample_poly, upfirdn
+from faltung.signal.stream import Stream
 
 __all__ = [
+    "Stream",
     "choose_conv_method",
     "convolve",
     "convolve2d",
     "correlate",
     "correlate2d",
     "correlation_lags",
+    "decimate",
     "fftconvolve",
     "filter_bank",
+    "lfilter",
     "oaconvolve",
+    "resample_poly",
     "sepfir2d",
+    "upfirdn",
 ]

@@ -98,6 +98,16 @@ def axes_of(axes: Any, ndim: int) -> list[int]:
     return found
 
 
+def lines_of(x: Array, axis: int) -> Array:
+    """The array with an axis, not negative, as its last one."""
+    return x if axis == x.ndim - 1 else np.moveaxis(x, axis, -1)
+
+
+def lines_back(made: Array, axis: int) -> Array:
+    """The reverse."""
+    return made if axis == made.ndim - 1 else np.moveaxis(made, -1, axis)
+
+
 def axis_of(axis: Any, ndim: int) -> int:
     """One axis, not negative."""
     try:

@@ -16,6 +16,8 @@ from faltung.signal.sums import Window, convolved, rounds_exactly
 # Up to so many taps, or products, plain sums cost no more than looking whether a transform spread
 # a NaN.
 FEW_TAPS, FEW_PRODUCTS = 15, 1 << 18
+# Up to so many products of two signals, NumPy's own sums take less time than a call of a kernel.
+FEW_NUMPY = 1 << 11
 # Seconds in a microsecond-sized measurement, and how often it is repeated.
 MEASURED_SECONDS, REPEATS = 5e-3, 3
 # Nanoseconds of a transform of N entries, for each N log N, and of a multiply-add of plain sums:
@@ -85,18 +87,20 @@ def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "
         raise FaltungError(f"in1.shape={a.shape}, in2.shape={b.shape}: must not be empty")
     window = Window(mode, a.shape, b.shape, axes)
     dtype = np.result_type(a, b)
+    if a.ndim == 1 and a.size * b.size <= FEW_NUMPY and (mode != "same" or a.size >= b.size):
+        return np.convolve(a, b, mode)  # type: ignore[call-overload, no-any-return]
     if dtype.kind in "ui":
         return _whole_numbers(a, b, window, method)
-    if dtype.kind in "bO" or method == "direct" or made_of_sums(a, b, window):
+    sums = made_of_sums(a, b, window)
+    if dtype.kind in "bO" or method == "direct" or (sums and method == "auto"):
         return convolved(a, b, window, strict=True)
-    made = convolved(a, b, window, strict=False)
-    if method == "auto" and not np.isfinite(made.sum()):
-        return convolved(a, b, window, strict=True)
-    if method == "fft" and not np.isfinite(made.flat[0]):
+    made = convolved(a, b, window, strict=sums)
+    if not np.isfinite(made.sum()):
+        if method == "auto":
+            return convolved(a, b, window, strict=True)
         warnings.warn(
-            "a transform of NaN or inf results in NaN or inf output: Use of fft convolution on "
-            "input with NAN or inf results in NAN or inf output. Consider using method='direct' "
-            "instead.",
+            "Use of fft convolution on input with NAN or inf results in NAN or inf output, which "
+            "may spread. Consider using method='auto' or 'direct' instead.",
             RuntimeWarning,
             stacklevel=2,
         )

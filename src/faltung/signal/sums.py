@@ -6,9 +6,10 @@ both have. One kernel therefore meets many channels, and one signal many kernels
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import product
 from math import log2, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from faltung.ops.functional import conv
 from faltung.plan.choose import Precision
 
 # What kernels compute in, for the dtype of a result.
-FLOATS = {"float32": "float32", "float64": "float64", "float16": "float32"}
-COMPLEX = ("complex64", "complex128")
+FLOATS: dict[str, np.dtype[Any]] = {"f": np.dtype("f"), "d": np.dtype("d"), "e": np.dtype("f")}
+COMPLEX = "FD"
 # The most taps of a kernel of several axes whose table of offsets is worth making: beyond, one
 # transform of everything is planned in no time.
 MOST_TAPS = 1 << 14
@@ -57,11 +58,11 @@ def convolved(a: Array, b: Array, window: Window, *, strict: bool) -> Array:
         return np.zeros(shape, dtype)
     if dtype.kind in "bui":
         return _whole_numbers(a, b, window, dtype)
-    if dtype.name in FLOATS:
-        work = FLOATS[dtype.name]
+    if dtype.char in FLOATS:
+        work: np.dtype[Any] = FLOATS[dtype.char]
         made = _real(a.astype(work, copy=False), b.astype(work, copy=False), window, strict)
         return made.astype(dtype, copy=False)
-    if dtype.name in COMPLEX:
+    if dtype.char in COMPLEX:
         return _complex(a, b, window, strict, dtype)
     return (singly if strict else whole_transform)(a, b, window)
 
@@ -104,51 +105,81 @@ def _real(a: Array, b: Array, window: Window, strict: bool) -> Array:
 def _plain(a: Array, b: Array, window: Window, *, strict: bool) -> Array:
     """By ``faltung.conv``, in a dtype that it takes."""
     axes = window.axes
-    if prod(b.shape[i] for i in axes) > prod(a.shape[i] for i in axes):
+    if prod([b.shape[i] for i in axes]) > prod([a.shape[i] for i in axes]):
         a, b = b, a
-    others = [i for i in range(a.ndim) if i not in axes]
-    padding: list[tuple[int, int]] = []
-    cuts: list[Any] = [slice(None)] * len(axes)
-    for n, axis in enumerate(axes):
-        size, taps, start = a.shape[axis], b.shape[axis], window.starts[n]
+    part = _part(a.shape, b.shape, axes, tuple(window.starts), tuple(window.sizes))
+    precision: Precision = "strict" if strict else "fast"
+    x, w = a.transpose(part.before)[part.cut], b.transpose(part.before)
+    if part.pairs:
+        x = np.broadcast_to(x, (*part.batch, *x.shape[len(part.batch) :]))
+        w = np.broadcast_to(w, (*part.batch, *w.shape[len(part.batch) :]))
+    x, w = x.reshape(part.x), w.reshape(part.w)
+    groups = part.w[0] if part.pairs else 1
+    made = conv(x, w, padding=part.padding, groups=groups, flip=True, precision=precision)
+    if part.product:
+        made = made.reshape(part.product).transpose(part.interleaved)
+    return made.reshape(part.out).transpose(part.after)
+
+
+class Part(NamedTuple):
+    """How two arrays become those of ``conv``, and its result that of a convolution.
+
+    before: the outer axes first. cut: what is read of the first array. pairs: each channel has a
+    kernel of its own; else each channel meets each kernel, and if there are several of both,
+    ``product`` are the outer axes of both and their sizes, to be ``interleaved``.
+    """
+
+    before: tuple[int, ...]
+    cut: tuple[slice, ...]
+    pairs: bool
+    batch: tuple[int, ...]
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    product: tuple[int, ...]
+    interleaved: tuple[int, ...]
+    out: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _part(
+    a: tuple[int, ...],
+    b: tuple[int, ...],
+    axes: tuple[int, ...],
+    starts: tuple[int, ...],
+    sizes: tuple[int, ...],
+) -> Part:
+    """For arrays of these shapes."""
+    others = [i for i in range(len(a)) if i not in axes]
+    padding, cuts, space = [], [slice(None)] * len(others), []
+    for axis, start, wanted in zip(axes, starts, sizes, strict=True):
+        size, taps = a[axis], b[axis]
         lo = taps - 1 - start
-        hi = window.sizes[n] - 1 + taps - size - lo
-        cuts[n] = slice(max(0, -lo), size + min(0, hi))
+        hi = wanted - 1 + taps - size - lo
+        cuts.append(slice(max(0, -lo), size + min(0, hi)))
+        space.append(size + min(0, hi) - max(0, -lo))
         padding.append((max(0, lo), max(0, hi)))
-    outer = [a.shape[i] for i in others], [b.shape[i] for i in others]
-    x = a.transpose(*others, *axes)[(slice(None),) * len(others) + tuple(cuts)]
-    w = b.transpose(*others, *axes)
-    made = _batched(x, w, *outer, padding, "strict" if strict else "fast")
-    order = np.argsort([*others, *axes])
-    return made.transpose(order)
-
-
-def _batched(
-    x: Array,
-    w: Array,
-    outer_x: Sequence[int],
-    outer_w: Sequence[int],
-    padding: list[tuple[int, int]],
-    precision: Precision,
-) -> Array:
-    """The convolution of arrays whose outer axes come first."""
-    rank, outer = len(padding), len(outer_x)
+    outer_x, outer_w = [a[i] for i in others], [b[i] for i in others]
+    taps_of = [b[i] for i in axes]
     batch = np.broadcast_shapes(tuple(outer_x), tuple(outer_w))
-    space, taps = x.shape[-rank:], w.shape[-rank:]
-    pairs = outer and any(1 not in sizes for sizes in zip(outer_x, outer_w, strict=True))
-    if pairs:  # each channel has a kernel of its own
-        x = np.broadcast_to(x, (*batch, *space)).reshape(1, -1, *space)
-        w = np.broadcast_to(w, (*batch, *taps)).reshape(-1, 1, *taps)
-    else:  # each channel meets each kernel
-        x, w = x.reshape(-1, 1, *space), w.reshape(-1, 1, *taps)
-    groups = w.shape[0] if pairs else 1
-    made = conv(x, w, padding=padding, groups=groups, flip=True, precision=precision)
-    sizes = made.shape[2:]
+    pairs = any(1 not in both for both in zip(outer_x, outer_w, strict=True))
+    count = prod(batch)
+    x = (1, count, *space) if pairs else (prod(outer_x), 1, *space)
+    w = (count, 1, *taps_of) if pairs else (prod(outer_w), 1, *taps_of)
+    product: tuple[int, ...] = ()
+    interleaved: list[int] = []
     if not pairs and prod(outer_x) > 1 and prod(outer_w) > 1:
-        made = made.reshape(*outer_x, *outer_w, *sizes)
-        order = [i for n in range(outer) for i in (n, outer + n)]
-        made = made.transpose(*order, *range(2 * outer, made.ndim))
-    return made.reshape(*batch, *sizes)
+        n = len(others)
+        product = (*outer_x, *outer_w, *sizes)
+        interleaved = [i for k in range(n) for i in (k, n + k)]
+        interleaved += range(2 * n, 2 * n + len(sizes))
+    before = (*others, *axes)
+    after = tuple(int(i) for i in np.argsort(before))
+    return Part(
+        *(before, tuple(cuts), pairs, batch, x, w, tuple(padding)),
+        *(product, tuple(interleaved), (*batch, *sizes), after),
+    )
 
 
 # Other ways ---------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 # What the program of a tile may take: at most so many bytes, and this part of the memory that is
 # left. Larger tiles compute less of what their neighbours compute too.
-MOST_BYTES, MEMORY_PART = 4 << 30, 4
+MOST_BYTES, MEMORY_PART = 8 << 30, 3
 # Multiples that sizes are rounded up to for a message, until a network can be built.
 ROUNDS = (2, 4, 8, 16, 32, 64, 128)
 
@@ -174,7 +174,7 @@ class Tiled:
                         "tiles would write one chunk"
                     )
             return tuple(map(min, sides, space))
-        free = available() or MOST_BYTES * MEMORY_PART
+        free = (available() or MOST_BYTES * MEMORY_PART) + tiles.memory.bytes
         most = min(MOST_BYTES, free // MEMORY_PART)
         if self._own:  # as it was trained: its own program, if there is any hope of memory
             most = free // 2
@@ -197,11 +197,16 @@ class Tiled:
         return self.arrangement.count == 1
 
     def pieces(self) -> list[Piece]:
-        """All tiles of all samples, those that are alike one after another."""
+        """All tiles of all samples, those that are alike one after another, the largest first: the
+        others then have room in its memory.
+        """
         windows = list(self.arrangement)
         if not self.at_once:
-            windows.sort(key=lambda window: (self.tiles.kind(window), window))
+            windows.sort(key=lambda w: (-self._size(w), self.tiles.kind(w), w))
         return [Piece(n, window) for window in windows for n in range(self.boxes.count)]
+
+    def _size(self, window: Window) -> int:
+        return prod(stop - first for first, stop in self.tiles.reads(window))
 
     def reads(self, window: Window) -> tuple[Span, ...]:
         """What a tile reads of its sample."""

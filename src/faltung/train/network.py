@@ -27,7 +27,7 @@ from faltung.plan.choose import Precision, policy_of
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
-from faltung.program.tiles import Tiles
+from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.metadata import checked
 from faltung.train.predicting import Predicting
@@ -89,6 +89,7 @@ class Network(Predicting):
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
+        self._memory = Memory()
         self._lock = threading.RLock()
 
     def _check(self) -> None:

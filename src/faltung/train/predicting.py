@@ -26,7 +26,7 @@ from faltung.nn import Layer
 from faltung.plan.choose import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
-from faltung.program.tiles import Tiles
+from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.buffers import empty
 from faltung.train.any_size import Tiled, graph_for
 
@@ -53,6 +53,7 @@ class Predicting:
     _fresh: set[tuple[int, bool]]
     _sizes: dict[tuple[tuple[int, ...], bool], Tiles]
     _lock: threading.RLock
+    _memory: Memory
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -218,7 +219,13 @@ class Predicting:
             found = self._sizes.pop(key, None)
             if found is None:
                 graph = graph_for(self.net, self.graph, key[0])
-                found = Tiles(graph, self.state, softmax=softmax, precision=self.precision)
+                found = Tiles(
+                    graph,
+                    self.state,
+                    softmax=softmax,
+                    precision=self.precision,
+                    memory=self._memory,
+                )
             self._sizes[key] = found
             while len(self._sizes) > MAX_SIZES:
                 del self._sizes[next(iter(self._sizes))]

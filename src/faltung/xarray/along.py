@@ -63,16 +63,17 @@ class Along:
         """The function of a DataArray, or of the variables of a Dataset."""
         return each(da, self.dims, lambda one: rebuilt(one, self.run(one.variable)))
 
-    def over_what_is_there(self, da: Field, asked: Missing, exists: Run) -> Field:
+    def over_what_is_there(self, da: Field, asked: Missing, exists: Run | None = None) -> Field:
         """The same, normalised by the weights of what is there. The function is a mean: its weights
-        sum to 1. ``exists``: where its window has anything of what is there.
+        sum to 1. ``exists``: where its window has anything of what is there, if that is not where
+        the sum of the weights is above 0.
         """
         if asked.plain:
             return self.of(da)
 
         def filtered(one: xarray.DataArray) -> xarray.DataArray:
             places = {dim: Centres(0, 1, one.sizes[dim], one.sizes[dim]) for dim in self.dims}
-            return rebuilt(one, normalised(one, self.dims, asked, self.run, 1.0, places, exists))
+            return rebuilt(one, normalised(one, self.dims, asked, self.run, None, places, exists))
 
         return each(da, self.dims, filtered)
 

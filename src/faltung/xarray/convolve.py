@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from faltung.dask.conv import conv as lazy_conv
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -17,10 +18,10 @@ from faltung.ops import functional
 from faltung.plan.choose import MethodName, Precision
 from faltung.runtime.narrowing import narrowed
 from faltung.xarray.centres import Centres, centres
-from faltung.xarray.fields import Field, each, rebuilt
+from faltung.xarray.fields import Field, each, is_lazy, rebuilt
 from faltung.xarray.kernels import Array, Kernel, kernels, slid
 from faltung.xarray.missing import missing, normalised, positive
-from faltung.xarray.words import OURS, TO_OURS, borders, by_dim
+from faltung.xarray.words import OURS, TO_OURS, Dims, borders, by_dim
 
 if TYPE_CHECKING:
     import xarray
@@ -176,26 +177,30 @@ class Options:
 
 
 def _slide(variable: xarray.Variable, part: Kernel, options: Options) -> xarray.Variable:
-    """One correlation of a variable, whose other dimensions are its batch."""
-    batch = tuple(name for name in variable.dims if name not in part.dims)
-    clash = [name for name in part.new if name in batch]
+    """One correlation of a variable. Along its other dimensions the kernel has one tap, so that
+    arrays stay as they are in memory, and as they are in chunks.
+    """
+    clash = [name for name in part.new if name in variable.dims and name not in part.dims]
     if clash:
         raise FaltungError(
             f"kernel.dims: {clash[0]!r} is a dimension of da, too, and not in dim; name it there, "
             "or rename it in the kernel"
         )
-    part = part.ordered(variable.dims)
-    x = variable.transpose(*batch, *part.dims).data
-    weight = _weight(part, x.dtype)
-    axes = [
-        options.axis(dim, size, taps)
-        for dim, size, taps in zip(
-            part.dims, x.shape[len(batch) :], weight.shape[len(part.new) :], strict=True
-        )
-    ]
-    out = _at_once(x.astype(weight.dtype, copy=False), weight, len(batch), axes, options.others)
-    found = type(variable)((*batch, *part.new, *part.dims), out)
-    return found.transpose(*variable.dims, *part.new)
+    dims, sizes = variable.dims, variable.sizes
+    part = part.ordered(dims)
+    weight = _weight(part, variable.dtype)
+    new = weight.shape[: len(part.new)]
+    taps = dict(zip(part.dims, weight.shape[len(new) :], strict=True))
+    axes = [options.axis(name, sizes[name], taps[name]) for name in part.dims]
+    shape = {**sizes, **{name: axis.output for name, axis in zip(part.dims, axes, strict=True)}}
+    if 0 in shape.values():
+        return type(variable)((*dims, *part.new), np.empty((*shape.values(), *new), weight.dtype))
+    x = variable.data.astype(weight.dtype, copy=False)[np.newaxis, np.newaxis]
+    weight = weight.reshape(prod(new), 1, *(taps.get(name, 1) for name in dims))
+    run = lazy_conv if is_lazy(variable) else functional.conv
+    out = run(x, weight, **_by_axis(dims, part.dims, axes), **options.others)
+    out = out[0].reshape(*new, *shape.values())
+    return type(variable)((*part.new, *dims), out).transpose(*dims, *part.new)
 
 
 def _weight(part: Kernel, dtype: np.dtype[Any]) -> Array:
@@ -214,23 +219,13 @@ def _weight(part: Kernel, dtype: np.dtype[Any]) -> Array:
     return narrowed("kernel", array, np.int64)
 
 
-def _at_once(x: Array, weight: Array, batch: int, axes: Sequence[Axis], others: Any) -> Array:
-    """Of an array in memory: all other axes are one batch."""
-    rank = len(axes)
-    new, taps = weight.shape[: weight.ndim - rank], weight.shape[weight.ndim - rank :]
-    out = functional.conv(
-        x.reshape(prod(x.shape[:batch]), 1, *x.shape[batch:]),
-        weight.reshape(-1, 1, *taps),
-        **_arguments(axes),
-        **others,
-    )
-    return out.reshape(*x.shape[:batch], *new, *out.shape[2:])
-
-
-def _arguments(axes: Sequence[Axis]) -> dict[str, Any]:
+def _by_axis(names: Dims, dims: Dims, axes: Sequence[Axis]) -> dict[str, Any]:
+    """The options of ``faltung.conv`` for all of the names, of which the others have one tap."""
+    along = dict(zip(dims, axes, strict=True))
+    every = [along.get(name, Axis(1, 1)) for name in names]
     return {
-        "stride": [axis.stride for axis in axes],
-        "padding": [(axis.lo, axis.hi) for axis in axes],
-        "dilation": [axis.dilation for axis in axes],
-        "padding_mode": [axis.mode for axis in axes],
+        "stride": [axis.stride for axis in every],
+        "padding": [(axis.lo, axis.hi) for axis in every],
+        "dilation": [axis.dilation for axis in every],
+        "padding_mode": [axis.mode for axis in every],
     }

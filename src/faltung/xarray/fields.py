@@ -82,7 +82,7 @@ def rebuilt(
     return module().DataArray(made, coordinates.coords, name=field.name)
 
 
-def lazy(field: xarray.DataArray) -> bool:
+def is_lazy(field: xarray.DataArray | xarray.Variable) -> bool:
     """Whether it is backed by Dask."""
     return field.chunks is not None
 

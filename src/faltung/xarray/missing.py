@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from faltung.geometry.check import real, show, truth
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.xarray.centres import Centres
-from faltung.xarray.fields import lazy, module
+from faltung.xarray.fields import is_lazy, module
 from faltung.xarray.words import Dims
 
 if TYPE_CHECKING:
@@ -79,13 +81,13 @@ def normalised(
     dims: Dims,
     asked: Missing,
     run: Callable[[xarray.Variable], xarray.Variable],
-    sums: Any,
+    sums: Any | None,
     places: Mapping[Hashable, Centres],
     exists: Callable[[xarray.Variable], xarray.Variable] | None = None,
 ) -> xarray.Variable:
-    """The filter ``run`` of what is there. ``sums``: of the kernel's weights; ``places``: of the
-    outputs, for ``preserve_nan``; ``exists``: whether any of these bits is in a window, for filters
-    whose sum of zeros may be something else.
+    """The filter ``run`` of what is there. ``sums``: of the kernel's weights, None for 1;
+    ``places``: of the outputs, for ``preserve_nan``; ``exists``: whether any of these bits is in a
+    window, for filters whose sum of zeros may be something else.
     """
     values = field.variable
     dtype = values.dtype if values.dtype.kind in "fc" else np.dtype(np.float64)
@@ -100,16 +102,18 @@ def normalised(
         mass = weights if there is None else mass * weights
         filled = (filled * weights).astype(dtype)
     weight = run(mass)
-    enough = weight > 0
-    if exists is not None:
-        enough = enough & exists(mass > 0)
+    tests = [] if exists is None else [exists(mass > 0)]
     if asked.min_weight:
-        whole = sums if weights is None else run(weights)
+        whole = run(weights) if weights is not None else 1.0 if sums is None else sums
         share = asked.min_weight - ROUNDING[real_dtype.itemsize]
-        enough = enough & (weight >= share * whole)
+        tests.append(weight >= share * whole)
     if asked.preserve_nan and there is not None:
-        enough = enough & _middle(there, places)
-    return (run(filled) / weight.where(enough) * sums).astype(dtype)
+        tests.append(_middle(there, places))
+    if tests or is_lazy(weight):  # Dask would warn of divisions when it makes them
+        weight = weight.where(reduce(and_, tests, weight > 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = run(filled) / weight  # where nothing is, 0 / 0
+    return (mean if sums is None else mean * sums).astype(dtype, copy=False)
 
 
 def _weights(
@@ -128,7 +132,7 @@ def _weights(
         ) from None
     if weights.dtype.kind not in "biuf":
         raise FaltungTypeError(f"weights.dtype={weights.dtype}: must be real numbers")
-    if not lazy(weights) and not (np.isfinite(weights.values).all() and (weights >= 0).all()):
+    if not is_lazy(weights) and not (np.isfinite(weights.values).all() and (weights >= 0).all()):
         raise FaltungError("weights: must be finite and at least 0; an entry of no weight has 0")
     names = [name for name in field.dims if name in dims or name in weights.dims]
     sizes = {name: field.sizes[name] for name in names}

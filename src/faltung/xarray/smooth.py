@@ -6,12 +6,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from faltung import ndimage
-from faltung.geometry.check import real
 from faltung.geometry.errors import FaltungError
-from faltung.xarray.along import Along, Run, modes, named, window
+from faltung.xarray.along import Along, modes, named, window
 from faltung.xarray.fields import Field
 from faltung.xarray.missing import missing
-from faltung.xarray.words import Dims, by_dim
+from faltung.xarray.words import by_dim
 
 if TYPE_CHECKING:
     import xarray
@@ -90,21 +89,10 @@ def gaussian_filter(
     if not asked.plain and any(orders.values()):
         raise FaltungError("order: a derivative has no mean of what is there; smooth it first")
     entries = {"sigma": widths, "order": orders, "mode": modes(mode, dims)}
-    reach = by_dim("radius", radius, dims, None)
-    for name in dims:
-        if reach[name] is None:
-            spread = real("truncate", truncate) * real("sigma", widths[name])
-            reach[name] = int(spread + 0.5)
     if radius is not None:
-        entries["radius"] = reach
-    along = Along(
-        ndimage.gaussian_filter,
-        dims,
-        entries,
-        {"cval": _outside(asked, cval), "truncate": truncate},
-    )
-    sizes = {name: 2 * reach[name] + 1 for name in dims}
-    return along.over_what_is_there(da, asked, _exists(dims, sizes, entries["mode"]))
+        entries["radius"] = by_dim("radius", radius, dims, None)
+    options = {"cval": _outside(asked, cval), "truncate": truncate}
+    return Along(ndimage.gaussian_filter, dims, entries, options).over_what_is_there(da, asked)
 
 
 def uniform_filter(
@@ -161,8 +149,9 @@ def uniform_filter(
     sizes, origins = by_dim("size", size, dims, 1), by_dim("origin", origin, dims, 0)
     entries = {"size": sizes, "mode": modes(mode, dims), "origin": origins}
     along = Along(ndimage.uniform_filter, dims, entries, {"cval": _outside(asked, cval)})
-    exists = _exists(dims, sizes, entries["mode"], origins)
-    return along.over_what_is_there(da, asked, exists)
+    # A running sum of weights that have left the window may not be 0; maxima of bits are exact.
+    largest = Along(ndimage.maximum_filter, dims, entries)
+    return along.over_what_is_there(da, asked, lambda there: largest.run(there.astype("uint8")) > 0)
 
 
 def correlate(
@@ -267,10 +256,3 @@ def _outside(asked: Any, cval: float) -> float:
             "it out"
         )
     return cval
-
-
-def _exists(dims: Dims, sizes: Any, borders: Any, origins: Any = None) -> Run:
-    """Whether anything of what is there stands in a window: maxima of bits, which are exact."""
-    entries = {"size": sizes, "mode": borders, "origin": origins or dict.fromkeys(dims, 0)}
-    largest = Along(ndimage.maximum_filter, dims, entries)
-    return lambda there: largest.run(there.astype("uint8")) > 0

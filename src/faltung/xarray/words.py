@@ -3,39 +3,25 @@
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from faltung.geometry.axis import MODES
 from faltung.geometry.check import is_sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.padding import NAMES
+from faltung.ndimage.modes import ELSEWHERE
+from faltung.ndimage.modes import MODES as SCIPY
 
 Dims = tuple[Hashable, ...]
 
-# Words of one world in the other's place. Both have "constant" and "reflect", and by "reflect" mean
-# different borders: so each keeps its own meaning where it is at home.
+# The words of ``faltung.conv`` and of SciPy for borders, and those of each in the other's place.
+# Both have "reflect", and mean different borders by it: so it has its own meaning in either place.
+OURS: tuple[str, ...] = MODES
+SCIPYS = tuple(SCIPY)
 TO_OURS = {
-    "constant": "zeros",
-    "grid-constant": "zeros",
-    "grid-mirror": "symmetric",
-    "grid-wrap": "circular",
-    "mirror": "reflect",
-    "nearest": "replicate",
-    "wrap": "circular",
+    word: "zeros" if mode == "constant" else mode
+    for word, mode in SCIPY.items()
+    if word not in OURS
 }
-OURS = ("zeros", "reflect", "symmetric", "replicate", "circular")
-TO_SCIPYS = {
-    "zeros": "constant",
-    "symmetric": "reflect",
-    "replicate": "nearest",
-    "circular": "wrap",
-}
-SCIPYS = (
-    "reflect",
-    "constant",
-    "nearest",
-    "mirror",
-    "wrap",
-    "grid-mirror",
-    "grid-constant",
-    "grid-wrap",
-)
+TO_SCIPYS = {word: ELSEWHERE[word] for word in OURS if word in ELSEWHERE}
 
 
 def dimensions(dim: Hashable | Iterable[Hashable]) -> Dims:
@@ -79,7 +65,18 @@ def borders(
         if not isinstance(word, str):
             raise FaltungTypeError(f"{name}={show(value)}: must be a word, or one by dimension")
         if word not in own and word not in others:
-            known = dict.fromkeys([*own, *others])
-            raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(known)}")
+            raise FaltungError(f"{name}={show(value)}: {_instead(name, word, own, others)}")
         found[dim] = word if word in own else others[word]
     return found
+
+
+def _instead(name: str, word: str, own: Sequence[str], others: Mapping[str, str]) -> str:
+    """What to say in the place of an unknown word for a border."""
+    lower = word.lower()
+    if lower in NAMES:
+        return f"padding={lower!r} says how much is padded, {name} what stands there"
+    theirs = ELSEWHERE.get(lower, lower)
+    known = theirs if theirs in own else others.get(theirs)
+    if known is not None:
+        return f"that is {known!r} here"
+    return f"must be one of {', '.join(dict.fromkeys([*own, *others]))}"

@@ -110,11 +110,21 @@ class Elements:
         # Through 32 bits with a sign, or 64 for what may need them.
         middle = "i64" if self.kind in ("uint32", "uint64", "int64") else "i32"
         whole = f"<{v.lanes} x {middle}>"
-        made = f.value(f"fptosi {v.type} {vector} to {whole}")
         if self.kind == "uint64":
-            above = v.compare("oge", vector, v.constant(2.0**63))
-            beyond = v.sub(vector, v.constant(2.0**63))
-            large = f.value(f"fptosi {v.type} {beyond} to {whole}")
-            large = f.value(f"xor {whole} {large}, splat (i64 {-(2**63)})")
-            made = f.value(f"select {v.flags} {above}, {whole} {large}, {whole} {made}")
+            return self._unsigned(vector)
+        made = f.value(f"fptosi {v.type} {vector} to {whole}")
         return made if whole == kind else f.value(f"trunc {whole} {made} to {kind}")
+
+    def _unsigned(self, vector: str) -> str:
+        """Numbers as 64 bits without a sign: of the size what is below 2 ** 64, then the sign."""
+        v, f, whole = self.v, self.v.function, f"<{self.v.lanes} x i64>"
+        size = v.abs(vector)
+        made = f.value(f"fptosi {v.type} {size} to {whole}")
+        beyond = v.sub(size, v.constant(2.0**63))
+        large = f.value(f"fptosi {v.type} {beyond} to {whole}")
+        large = f.value(f"xor {whole} {large}, splat (i64 {-(2**63)})")
+        above = v.compare("oge", size, v.constant(2.0**63))
+        made = f.value(f"select {v.flags} {above}, {whole} {large}, {whole} {made}")
+        below = f.value(f"sub {whole} zeroinitializer, {made}")
+        negative = v.compare("olt", vector, v.zero)
+        return f.value(f"select {v.flags} {negative}, {whole} {below}, {whole} {made}")

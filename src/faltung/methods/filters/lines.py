@@ -20,25 +20,13 @@ from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.patch import Load, PatchKernel
+from faltung.methods.filters.sums import Read, Rows, Sums, Taps, near_whole
 from faltung.methods.filters.window import Track, Window, windows
 
-# Taps up to which the code has all of them; more are a loop.
-UNROLLED = 16
-# Reads the vectors of row ``number`` of what a sum reads.
-Read = Callable[[Index], list[str]]
-# Broadcasts a weight.
-Weight = Callable[[Index], str]
-Rows = list[list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Taps:
-    """The weights of a correlation: how many, and whether they are symmetric ("even"),
-    antisymmetric ("odd"), which makes sums of pairs, or neither ("").
-    """
-
-    size: int
-    parity: str = ""
+# Taps from which sums that become whole numbers are made fast, and again where it may matter.
+QUICK = 21
+# Takes the vectors of the rows of a tile.
+Emit = Callable[[Rows], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +34,8 @@ class LinesKernel(PatchKernel):
     """first: along an axis before the last. second: along the last. constant: whether the borders
     of each are constants. rows, vectors: of a tile along the first axis; ``across``: vectors of one
     along the last. band, block: the most rows and columns of an item. turned: the second axis reads
-    a transposed strip, so that no load crosses a cache line and each serves several sums.
+    a transposed strip, so that no load crosses a cache line and each serves several sums. quick:
+    sums become whole numbers, and ``values`` has the bounds of their errors behind the constants.
     """
 
     name = "lines"
@@ -61,6 +50,7 @@ class LinesKernel(PatchKernel):
     band: int
     block: int
     turned: bool
+    quick: bool
 
     @property
     def _halo(self) -> int:
@@ -73,16 +63,17 @@ class LinesKernel(PatchKernel):
         return -(-(self.block + self._halo) // most) * most + most + lanes
 
     def rooms(self, lanes: int) -> tuple[int, ...]:
-        """The strip, the patch, a row of sums, the transposed strip and a tail."""
+        """The strip, the patch, a row of sums, the transposed strip, a tail and a flag."""
         pitch = self.pitch(lanes)
         taps = self.first.size if self.first else 1
         patch = (self.band + self.rows + taps) * self.vectors * lanes if self.first else 0
         sums = pitch if isinstance(self.second, Window) else 0
-        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes
+        return self.band * pitch, patch, sums, pitch * lanes * self.turned, 2 * lanes, 2 * lanes
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        strip, patch, sums, turned, tail = self.room(v, given)
+        strip, patch, sums, turned, tail, near = self.room(v, given)
+        f.emit(f"store i64 0, ptr {near}, align 8")
         with f.loop("%begin", "%end") as item:
             rest, block = f.divmod(item.index, given["blocks"])
             plane, band = f.divmod(rest, given["bands"])
@@ -96,6 +87,7 @@ class LinesKernel(PatchKernel):
                 sums=sums,
                 turned=turned,
                 tail=tail,
+                near=near,
                 column=column,
                 columns=f.minimum(f.sub(given["width"], column), self.block),
                 row=row,
@@ -157,8 +149,6 @@ class LinesKernel(PatchKernel):
             track = Track(v, place.patch, wide, 1, self.vectors)
             windows(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
             return
-        make = self._paired if self.first.parity else self._plain
-        weight = self._weights(v, given["first_weights"])
         with f.loop(0, place.rows, step=self.rows) as row:
             patch = v.at(place.patch, f.mul(row.index, wide))
 
@@ -166,9 +156,11 @@ class LinesKernel(PatchKernel):
                 address = v.at(patch, f.mul(number, wide))
                 return [v.load(v.at(address, q * v.lanes)) for q in range(self.vectors)]
 
-            made = make(v, self.first, self.rows, self.vectors, read, weight)
-            for q, sums in enumerate(made):
-                emit(f.add(row.index, q), sums)
+            def each(made: Rows, row: str = row.index) -> None:
+                for q, one in enumerate(made):
+                    emit(f.add(row, q), one)
+
+            self._sums(v, given, place, "first", self.rows, self.vectors, read, each)
 
     # Along the last axis --------------------------------------------------------------------------
 
@@ -201,21 +193,24 @@ class LinesKernel(PatchKernel):
         stop, last = f.multiple(place.columns, many), f.multiple(place.columns, lanes)
         for vectors, begin, end in ((self.across, "0", stop), (1, stop, last)):
             with f.loop(begin, end, step=vectors * lanes) as at:
-                made = self._along(v, given, v.at(strip, at.index), vectors)
-                for p, one in enumerate(made):
-                    to.store(one, to.at(line, f.add(at.index, p * lanes)))
+
+                def store(made: Rows, at: str = at.index) -> None:
+                    for p, one in enumerate(made[0]):
+                        to.store(one, to.at(line, f.add(at, p * lanes)))
+
+                self._along(v, given, place, v.at(strip, at.index), vectors, store)
         with f.when(f.value(f"icmp slt i64 {last}, {place.columns}")):
-            (one,) = self._along(v, given, v.at(strip, last), 1)
             left = f.sub(place.columns, last)
-            self.store_some(v, one, place.tail, to.at(line, last), left)
+
+            def some(made: Rows) -> None:
+                self.store_some(v, made[0][0], place.tail, to.at(line, last), left)
+
+            self._along(v, given, place, v.at(strip, last), 1, some)
 
     def _turned(self, v: Vectors, given: Arguments, place: "Place") -> None:
         """The same, as many rows at a time as a vector has lanes: a lane of each."""
-        f, lanes, second = v.function, v.lanes, self.second
-        assert isinstance(second, Taps)
+        f, lanes = v.function, v.lanes
         to, pitch = Elements(v, self.target), self.pitch(v.lanes)
-        make = self._paired if second.parity else self._plain
-        weight = self._weights(v, given["second_weights"])
         every = range(lanes)
         with f.loop(0, place.rows, step=lanes) as row:
             strip = v.at(place.strip, f.mul(row.index, pitch))
@@ -234,137 +229,83 @@ class LinesKernel(PatchKernel):
                     address = v.at(source, f.mul(number, lanes))
                     return [v.load(address, align=v.bytes * lanes)]
 
-                sums = make(v, second, lanes, 1, read, weight)
-                made = v.transpose([one for (one,) in sums])
-                left = f.sub(place.columns, at.index)
-                for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
-                    for q, one in enumerate(made):
-                        with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
-                            there = to.at(line, f.add(at.index, f.mul(given["out_row"], q)))
-                            if inside:
-                                to.store(one, there)
-                            else:
-                                self.store_some(v, one, place.tail, there, left)
+                def emit(all_sums: Rows, at: str = at.index) -> None:
+                    made = v.transpose([one for (one,) in all_sums])
+                    left = f.sub(place.columns, at)
+                    for inside in f.branches(f.value(f"icmp sge i64 {left}, {lanes}")):
+                        for q, one in enumerate(made):
+                            with f.when(f.value(f"icmp sgt i64 {rows}, {q}")):
+                                there = to.at(line, f.add(at, f.mul(given["out_row"], q)))
+                                if inside:
+                                    to.store(one, there)
+                                else:
+                                    self.store_some(v, one, place.tail, there, left)
 
-    def _along(self, v: Vectors, given: Arguments, strip: str, vectors: int) -> list[str]:
+                self._sums(v, given, place, "second", lanes, 1, read, emit)
+
+    def _along(
+        self, v: Vectors, given: Arguments, place: "Place", strip: str, vectors: int, emit: Emit
+    ) -> None:
         """Vectors of sums along the last axis."""
 
         def read(number: Index) -> list[str]:
             address = v.at(strip, number)
             return [v.load(v.at(address, q * v.lanes)) for q in range(vectors)]
 
-        if not isinstance(self.second, Taps):
-            return read(0)
-        make = self._paired if self.second.parity else self._plain
-        weight = self._weights(v, given["second_weights"])
-        return make(v, self.second, 1, vectors, read, weight)[0]
+        if self.second is None:
+            emit([read(0)])
+        else:
+            self._sums(v, given, place, "second", 1, vectors, read, emit)
 
     # Sums -----------------------------------------------------------------------------------------
 
-    def _weights(self, v: Vectors, weights: str) -> Weight:
-        return lambda number: v.broadcast(v.at(weights, number))
+    def _quick(self, v: Vectors, taps: Taps) -> bool:
+        return self.quick and v.machine.fma and taps.size >= QUICK
 
-    def _plain(
-        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
-    ) -> Rows:
-        f, size = v.function, taps.size
-        contracted = v.dtype == "float32"
-        acc = [[None] * vectors for _ in range(rows)]
+    def _sums(
+        self,
+        v: Vectors,
+        given: Arguments,
+        place: "Place",
+        which: str,
+        rows: int,
+        vectors: int,
+        read: Read,
+        emit: Emit,
+    ) -> None:
+        """``emit`` sums along the "first" or "second" axis.
 
-        def add(acc, q, t, found):
-            w = weight(t)
-            for p in range(vectors):
-                acc[q][p] = self._product(v, found[p], w, acc[q][p])
+        Quick ones are exact where no whole number is near one. Where one is, the next ones are
+        made exactly at once, for as long as one is near: much of a picture may be of one colour.
+        """
+        f = v.function
+        taps = self.first if which == "first" else self.second
+        assert isinstance(taps, Taps)
 
-        if not contracted:  # SciPy begins with the last tap
-            last = [read(f.add(q, size - 1)) for q in range(rows)]
-            for q in range(rows):
-                add(acc, q, size - 1, last[q])
-            size -= 1
-        if size <= UNROLLED or size < rows:
-            for s in range(size + rows - 1):
-                found = read(s)
-                for q in range(rows):
-                    if 0 <= s - q < size:
-                        add(acc, q, s - q, found)
-            return acc
-        for s in range(rows - 1):
-            found = read(s)
-            for q in range(s + 1):
-                add(acc, q, s - q, found)
-        # The rows from which all sums take: acc of the last row may be empty yet.
-        found = read(rows - 1)
-        for q in range(rows):
-            add(acc, q, rows - 1 - q, found)
-        flat = [one for row in acc for one in row]
-        with f.loop(rows, size, v.carried(flat)) as s:
-            now = [s.values[q * vectors : (q + 1) * vectors] for q in range(rows)]
-            found = read(s.index)
-            for q in range(rows):
-                add(now, q, f.sub(s.index, q), found)
-            s.carry([one for row in now for one in row])
-        acc = [s.results[q * vectors : (q + 1) * vectors] for q in range(rows)]
-        for s in range(size, size + rows - 1):
-            found = read(s)
-            for q in range(s - size + 1, rows):
-                add(acc, q, s - q, found)
-        return acc
+        def make(contracted: bool) -> Rows:
+            weights = given[which + "_weights"]
 
-    def _product(self, v, x, w, acc):
-        if acc is None:
-            return v.mul(x, w)
-        if v.dtype == "float32":
-            return v.multiply_add(x, w, acc)
-        return v.add(acc, v.mul(x, w))
+            def weight(number: Index) -> str:
+                return v.broadcast(v.at(weights, number))
 
-    def _paired(
-        self, v: Vectors, taps: Taps, rows: int, vectors: int, read: Read, weight: Weight
-    ) -> Rows:
-        """From the centre, then pairs from outside in, each pair added before it is multiplied."""
-        f, half = v.function, taps.size // 2
-        join = v.add if taps.parity == "even" else v.sub
-        w = weight(half)
-        acc = []
-        for q in range(rows):
-            found = read(half + q)
-            acc.append([v.mul(x, w) for x in found])
+            return Sums(v, taps, vectors, read, weight, contracted).make(rows)
 
-        def pair(acc, left, right, t):
-            w = weight(t)
-            return [
-                [
-                    self._product(v, join(left[q][p], right[q][p]), w, acc[q][p])
-                    for p in range(vectors)
-                ]
-                for q in range(rows)
-            ]
-
-        if half <= UNROLLED // 2:
-            left = [read(q) for q in range(rows)]
-            right = [read(2 * half + q) for q in range(rows)]
-            for t in range(half):
-                acc = pair(acc, left, right, t)
-                if t + 1 < half:
-                    left = [*left[1:], read(t + rows)]
-                    right = [read(2 * half - t - 1), *right[:-1]]
-            return acc
-        left = [read(q) for q in range(rows - 1)]
-        right = [read(2 * half + 1 + q) for q in range(rows - 1)]
-        n = vectors
-        flat = [one for group in (acc, left, right) for row in group for one in row]
-        with f.loop(0, half, v.carried(flat)) as t:
-            groups = [t.values[i * n : (i + 1) * n] for i in range(len(t.values) // n)]
-            acc, left, right = (
-                groups[:rows],
-                groups[rows : 2 * rows - 1],
-                groups[2 * rows - 1 :],
-            )
-            left = [*left, read(f.add(t.index, rows - 1))]
-            right = [read(f.sub(2 * half, t.index)), *right]
-            acc = pair(acc, left, right, t.index)
-            flat = [one for g in (acc, left[1:], right[:-1]) for row in g for one in row]
-            t.carry(flat)
-        return [t.results[i * n : (i + 1) * n] for i in range(rows)]
+        if not self._quick(v, taps):
+            emit(make(v.dtype == "float32"))
+            return
+        bound = v.broadcast(v.at(given["values"], 2 if which == "first" else 3))
+        for contracted in (True, False):
+            flag = f.value(f"load i64, ptr {place.near}, align 8")
+            with f.when(f.value(f"icmp {'eq' if contracted else 'ne'} i64 {flag}, 0")):
+                made = make(contracted)
+                near = near_whole(v, [one for row in made for one in row], bound)
+                flag = f.value(f"zext i1 {near} to i64")
+                f.emit(f"store i64 {flag}, ptr {place.near}, align 8")
+                if contracted:
+                    with f.when(f.value(f"xor i1 {near}, true")):
+                        emit(made)
+                else:
+                    emit(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +319,7 @@ class Place:
     sums: str
     turned: str
     tail: str
+    near: str
     column: str
     columns: str
     row: str

@@ -7,7 +7,7 @@ an end is a constant where the tables have -1.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import Elements
 
+# Bytes of a cache line, and tiles that are fetched ahead: the next ones of many rows are no stream
+# that a processor would see.
+LINE, AHEAD = 64, 2
 # Loads the vectors of a tile from a row that begins at an address.
 Load = Callable[[str], list[str]]
 
@@ -28,8 +31,12 @@ class PatchKernel(Kernel):
     its stack is too small.
     """
 
-    pointers = ("x", "out", "rows", "columns", "values", "scratch", "slices")
-    numbers = ("items", "height", "width", "bands", "blocks", "out_row", "before")
+    pointers: ClassVar[tuple[str, ...]] = (
+        *("x", "out", "rows", "columns", "values", "scratch", "slices"),
+    )
+    numbers: ClassVar[tuple[str, ...]] = (
+        *("items", "height", "width", "bands", "blocks", "out_row", "before"),
+    )
 
     dtype: str
     source: str
@@ -96,7 +103,15 @@ class PatchKernel(Kernel):
         if inside:
             first = f.add(start, at)
             places = [f.add(first, q * lanes) for q in range(self.vectors)]
-            return lambda row: [elements.load(elements.at(row, place)) for place in places]
+            line = max(1, LINE // (lanes * elements.bytes))
+            ahead = [f.add(first, (self.vectors * AHEAD + q) * lanes) for q in range(self.vectors)]
+
+            def load(row: str) -> list[str]:
+                for place in ahead[::line]:
+                    f.prefetch(elements.at(row, place))
+                return [elements.load(elements.at(row, place)) for place in places]
+
+            return load
         offsets, masks = [], []
         for q in range(self.vectors):
             table = f.at(given["columns"], f.add(f.add(column, at), q * lanes), "i32")

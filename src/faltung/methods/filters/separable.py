@@ -14,15 +14,23 @@ from faltung.geometry.border import Border
 from faltung.machine.costs import BAND_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step
-from faltung.methods.filters.lines import LinesKernel, Taps
+from faltung.methods.filters.lines import LinesKernel
+from faltung.methods.filters.sums import Taps
 from faltung.methods.filters.window import Window
 
 # Entries up to which two filters are fused.
 FUSED = 160
 # Rows and columns of an item of short filters.
 BAND, BLOCK = 64, 448
+# And of very short ones, which wait for memory: few rows of many columns.
+SHORT, SHORT_BAND, SHORT_BLOCK = 5, 16, 960
 # Of a long filter along the last axis: rows, and the least and most columns.
 LONG_BAND, MIN_LONG_BLOCK, MAX_LONG_BLOCK = 8, 1024, 1 << 14
+# The largest numbers of whole dtypes of at most 32 bits.
+NARROW = {
+    **{"bool": 255, "uint8": 255, "int8": 128, "uint16": 65535, "int16": 32768},
+    **{"uint32": 2**32 - 1, "int32": 2**31},
+}
 # Pairs of taps in float64 from which a transposed strip pays.
 TURNED = 33
 # Rows and vectors of a tile, and vectors of one along the last axis.
@@ -134,6 +142,7 @@ def _pass(
         and work == "float64"
         and second.size >= TURNED
         and sizes.height >= lanes,
+        quick=work == "float64" and source in NARROW and target in NARROW,
     )
     scratch = kernel.bytes(machine)
     if scratch > BAND_STACK_BYTES:
@@ -186,7 +195,10 @@ def _blocks(
     first: Along | None, second: Along | None, rows: int, wide: int, sizes: _Sizes
 ) -> tuple[int, int]:
     """The most rows and columns of an item."""
-    if max(line.size for line in (first, second) if line) <= FUSED:
+    longest = max(line.size for line in (first, second) if line)
+    if longest <= SHORT:
+        return SHORT_BAND, SHORT_BLOCK
+    if longest <= FUSED:
         return BAND, BLOCK
     if first is not None:
         height = -(-min(sizes.height, first.size) // rows) * rows
