@@ -36,9 +36,9 @@ KEPT = 512
 
 
 def filter_windows(x: Array, lines: Sequence[Line], out: Array) -> None:
-    """Lines whose reductions are "max", "min" or "mean", one after the other, as if each stored an
-    array of ``out.dtype`` that the next one reads. ``x`` is not empty, and does not overlap
-    ``out``.
+    """Lines one after the other, as if each stored an array of ``out.dtype`` that the next one
+    reads. ``x`` is not empty, and does not overlap ``out``. All of them "max" or "min" are made
+    here, others by ``filter_lines``.
 
     The cost hardly depends on the sizes of the windows.
     """
@@ -68,7 +68,7 @@ def filter_footprint(
     """
     values = [border.value for border in borders if border.mode == "constant"]
     if any(value != values[0] and value == value for value in values):
-        raise FaltungError(f"borders={tuple(borders)}: the constants of all axes must be one number")
+        raise FaltungError(f"borders={tuple(borders)}: the constants must be one number")
     if footprint.all() and x.dtype == out.dtype and footprint.ndim > 1:
         boxed = enumerate(zip(footprint.shape, before, borders, strict=True))
         lines = [Line(i, reduction, n, first, b) for i, (n, first, b) in boxed if n > 1 or first]
@@ -111,7 +111,7 @@ def _extremes(x: Array, footprint: Footprint, value: float, out: Array, reductio
     constant = np.array([0], kept)
     if "constant" in footprint.modes:
         held = _held(value, kept)
-        if held is None:
+        if held is None or (held != value and value == value and kept != out.dtype):
             kept = np.dtype(np.float64)
             held = value
         constant = np.array([held], kept)
@@ -124,11 +124,12 @@ def _extremes(x: Array, footprint: Footprint, value: float, out: Array, reductio
 
 
 def _held(value: float, dtype: np.dtype[Any]) -> float | int | None:
-    """The constant in a dtype, whole numbers without their fraction: extremes lose it afterwards as
-    well as before. None where it lies beyond the dtype.
+    """The constant rounded to a dtype: the same as if extremes were rounded afterwards. None where
+    it lies beyond a whole dtype.
     """
     if dtype.kind == "f":
-        return value if dtype.itemsize == 8 or value == np.float32(value) or value != value else None
+        with np.errstate(over="ignore"):
+            return float(dtype.type(value))
     low, high = (0, 1) if dtype == np.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return int(value) if np.isfinite(value) and low <= int(value) <= high else None
 
@@ -175,21 +176,15 @@ def _sizes(
     Axes without places behind those that have some are one with the last one of these, if they are
     few entries, or else one axis.
     """
-    sizes, tall, before, modes = (
-        list(one) for one in (shape, footprint.shape, footprint.before, footprint.modes)
-    )
+    axes = list(zip(shape, footprint.shape, footprint.before, footprint.modes, strict=True))
     inner = behind = 1
-    while len(sizes) > 1 and tall[-1] == 1 and before[-1] == 0:
-        behind *= sizes.pop()
-        for one in (tall, before, modes):
-            one.pop()
+    while len(axes) > 1 and axes[-1][1] == 1 and axes[-1][2] == 0:
+        behind *= axes.pop()[0]
     if behind <= INNER:
         inner = behind
     else:
-        for one, last in ((sizes, behind), (tall, 1), (before, 0), (modes, "replicate")):
-            one.append(last)  # type: ignore[attr-defined]
-    while len(sizes) < 2:
-        for one, first in ((sizes, 1), (tall, 1), (before, 0), (modes, "replicate")):
-            one.insert(0, first)  # type: ignore[attr-defined]
-    made = Footprint(tuple(tall), footprint.places, tuple(before), tuple(modes))
-    return (*sizes, inner), dtype, made
+        axes.append((behind, 1, 0, "replicate"))
+    while len(axes) < 2:
+        axes.insert(0, (1, 1, 0, "replicate"))
+    sizes, tall, before, modes = zip(*axes, strict=True)
+    return (*sizes, inner), dtype, Footprint(tall, footprint.places, before, modes)

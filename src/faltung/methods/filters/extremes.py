@@ -71,7 +71,7 @@ def extremes(
     block = min(width, across)
     pitch = -(-(block + beyond) // lanes) * lanes + lanes
     band = _band(height, tall, pitch * item, machine)
-    planes = [(np.unravel_index(number, footprint.shape[:-2] or (1,)), plane)
+    planes = [(tuple(map(int, np.unravel_index(number, footprint.shape[:-2] or (1,)))), plane)
               for number, plane in enumerate(footprint.filled().reshape(-1, tall, wide))
               if plane.any()]  # fmt: skip
     programs = [program(plane, inner, pitch) for _, plane in planes]
@@ -165,7 +165,8 @@ def _by_power(runs: Sequence[tuple[int, int]], stride: int) -> list[Level]:
 
 
 def _tables(levels: Sequence[Level]) -> tuple[Table, Table]:
-    entries, runs = [], []
+    entries: list[tuple[int, int, int]] = []
+    runs: list[tuple[int, int]] = []
     for shift, some in levels:
         entries.append((shift, len(runs), len(runs) + len(some)))
         runs += some

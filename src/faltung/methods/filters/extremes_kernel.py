@@ -6,8 +6,8 @@ What it is.  An item makes a band of rows of a block of columns. For each plane 
   run of n places is two windows of a power of two, which overlap, so a footprint costs as much as
   it has runs, and a box takes about log2 of its sizes. Shifts and runs are tables: there is one
   piece of code for all footprints.
-When it applies.  Arrays whose last axis is contiguous, of every dtype of NumPy up to 64 bits. Floats
-  become whole numbers in the same order, NaN the last one, so that a window with NaN has NaN.
+When it applies.  Arrays whose last axis is contiguous, of dtypes of up to 64 bits. Floats become
+  whole numbers in the same order, NaN the best one, so that a window with NaN has NaN.
 What it costs.  A pass through memory, a load and a store for each shift, two loads for each run.
 
 W. D. Hillis, G. L. Steele, "Data Parallel Algorithms", Communications of the ACM 29, 1986.
