@@ -1,8 +1,8 @@
 """Filters of any shape, on arrays of any real dtype and any strides."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from faltung.machine.table import Machine
 from faltung.methods.filters.shaped import Shaped, Stencil, stencil
 from faltung.ops.arguments import Array, address
 from faltung.ops.lines import EPSILON, filter_lines
+from faltung.ops.run import Recent
 from faltung.plan.binding import Region
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
@@ -48,26 +49,14 @@ def correlate(
     float32, and kernels that are products of lines are filtered so; sums of all other dtypes are
     float64, in the order of the taps, so that they have SciPy's bits.
     """
-    work = "float32" if x.dtype == outs[0].dtype == np.float32 else "float64"
-    left = []
-    for kernel, out in zip(kernels, outs, strict=True):
-        lines = _lines(kernel, before, borders) if work == "float32" else None
-        if lines is None:
-            left.append((kernel, out))
-        else:
-            filter_lines(x, lines, out)
-    same: dict[bytes, list[tuple[Floats, Array]]] = {}
-    for kernel, out in left:
-        same.setdefault((np.abs(kernel) > EPSILON).tobytes(), []).append((kernel, out))
-    for some in same.values():
-        there = np.abs(some[0][0]) > EPSILON
-        targets = [out for _, out in some]
-        weights = np.array([kernel for kernel, _ in some])
-        if there.any():
-            _run(x, there, weights, before, borders, targets, "sum", work)
-        else:
-            for out in targets:
-                out[...] = 0
+    machine, given = current(), (tuple(before), tuple(borders))
+    direct = len(outs) == 1 and outs[0].flags.c_contiguous
+    key = (
+        *(x.shape, x.dtype, outs[0].dtype, direct, kernels.shape),
+        *(kernels.tobytes(), *given, machine),
+    )
+    call = _calls.get(key, lambda: _correlations(x, kernels, *given, outs, machine))
+    call(x, outs)
 
 
 def filter_footprint(
@@ -88,8 +77,105 @@ def filter_footprint(
     small = {x.dtype.name, out.dtype.name} <= {"bool", "uint8", "int8", "uint16", "int16"}
     exact = all(b.mode != "constant" or b.value == np.float32(b.value) for b in borders)
     narrow = (small and exact) or x.dtype == out.dtype == np.float32
-    work = "float32" if narrow else "float64"
-    _run(x, footprint, np.zeros((1, 1)), before, borders, [out], reduction, work)
+    work, none = "float32" if narrow else "float64", np.zeros((1, 1))
+    made = _made(x, footprint, none, before, borders, [out], reduction, work, current())
+    made(x, [out])
+
+
+class _Call(Protocol):
+    """What filters arrays with the layouts that it was made for."""
+
+    def __call__(self, x: Array, outs: Sequence[Array]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Together:
+    """Several calls, each with some of the outputs."""
+
+    parts: tuple[tuple[_Call, tuple[int, ...]], ...]
+
+    def __call__(self, x: Array, outs: Sequence[Array]) -> None:
+        for call, numbers in self.parts:
+            call(x, [outs[number] for number in numbers])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Separable:
+    """A kernel that is a product of lines."""
+
+    lines: tuple[Line, ...]
+
+    def __call__(self, x: Array, outs: Sequence[Array]) -> None:
+        filter_lines(x, self.lines, outs[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Nothing:
+    """A kernel without a tap."""
+
+    def __call__(self, x: Array, outs: Sequence[Array]) -> None:
+        outs[0][...] = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shaped:
+    """One step for kernels with the same taps. constants: weights, and the border's value."""
+
+    does: Stencil
+    region: Region
+    constants: tuple[Array, Array]
+    addresses: tuple[int, int]
+
+    def __call__(self, x: Array, outs: Sequence[Array]) -> None:
+        x = np.ascontiguousarray(x)
+        direct = len(outs) == 1 and outs[0].flags.c_contiguous
+        made = outs[0] if direct else np.empty((len(outs), *x.shape), outs[0].dtype)
+        threads = threads_to_use() if self.does.cycles >= MIN_PARALLEL_CYCLES else 1
+        given = (address(x), address(made), *self.addresses)
+        if not self.does.scratch:
+            self.region.run((*given, 0, 0), threads)
+        else:
+            slices = np.array([threads], np.int64)
+            with workspace.borrow(self.does.scratch * threads) as block:
+                self.region.run((*given, block.address, address(slices)), threads)
+        if not direct:
+            for out, one in zip(outs, made, strict=True):
+                out[...] = one
+
+
+_calls: Recent[_Call] = Recent(KEPT)
+_plans: Recent[tuple[Stencil, Region]] = Recent(KEPT)
+
+
+def _correlations(
+    x: Array,
+    kernels: Floats,
+    before: Sequence[int],
+    borders: Sequence[Border],
+    outs: Sequence[Array],
+    machine: Machine,
+) -> _Call:
+    """The calls for all kernels: lines, or one for those with the same taps."""
+    work = "float32" if x.dtype == outs[0].dtype == np.float32 else "float64"
+    parts: list[tuple[_Call, tuple[int, ...]]] = []
+    same: dict[bytes, list[int]] = {}
+    for number, kernel in enumerate(kernels):
+        lines = _lines(kernel, before, borders) if work == "float32" else None
+        if lines is None:
+            same.setdefault((np.abs(kernel) > EPSILON).tobytes(), []).append(number)
+        else:
+            parts.append((_Separable(lines), (number,)))
+    for numbers in same.values():
+        there = np.abs(kernels[numbers[0]]) > EPSILON
+        if there.any():
+            targets = [outs[number] for number in numbers]
+            made = _made(x, there, kernels[numbers], before, borders, targets, "sum", work, machine)
+            parts.append((made, tuple(numbers)))
+        else:
+            parts += [(_Nothing(), (number,)) for number in numbers]
+    if len(parts) == 1 and len(kernels) == 1:
+        return parts[0][0]
+    return _Together(tuple(parts))
 
 
 def _lines(
@@ -122,7 +208,7 @@ def _lines(
     )
 
 
-def _run(
+def _made(
     x: Array,
     there: npt.NDArray[np.bool_],
     weights: Floats,
@@ -131,47 +217,31 @@ def _run(
     outs: Sequence[Array],
     reduction: str,
     work: str,
-) -> None:
-    """One step for kernels with the same taps."""
+    machine: Machine,
+) -> _Shaped:
+    """The call for kernels with the same taps."""
     reach = [size > 1 or first for size, first in zip(there.shape, before, strict=True)]
     borders = [b if far else NEVER for b, far in zip(borders, reach, strict=True)]
     values = {border.value for border in borders if border.mode == "constant"}
     if len(values) > 1:
         raise FaltungError(f"borders={tuple(borders)}: the constants of all axes must be one")
-    x = np.ascontiguousarray(x)
-    # Along an axis with one tap nothing is beyond the ends; a constant there is none elsewhere.
-    modes = tuple(
-        border.mode if taps > 1 else "replicate"
-        for border, taps in zip(borders, there.shape, strict=True)
-    )
-    kernel = Shaped(there.shape, tuple(np.flatnonzero(there).tolist()), tuple(before), modes,
-                    reduction)  # fmt: skip
+    modes = tuple(border.mode for border in borders)
+    taps = tuple(np.flatnonzero(there).tolist())
+    kernel = Shaped(there.shape, taps, tuple(before), modes, reduction)
+    shape = x.shape
     if x.ndim == 1:  # one row
-        kernel = Shaped((1, *there.shape), kernel.taps, (0, *before), ("replicate", *modes),
-                        reduction)  # fmt: skip
-    shape = x.shape if x.ndim > 1 else (1, *x.shape)
-    dtype = outs[0].dtype
-    direct = len(outs) == 1 and outs[0].flags.c_contiguous
-    made = outs[0] if direct else np.empty((len(outs), *x.shape), dtype)
-    does, region = _planned(shape, x.dtype.name, dtype.name, work, kernel, len(outs), current())
+        kernel = Shaped((1, *there.shape), taps, (0, *before), (NEVER.mode, *modes), reduction)
+        shape = (1, *x.shape)
+    kinds = x.dtype.name, outs[0].dtype.name, work
+    key = shape, kinds, kernel, len(outs), machine
+    does, region = _plans.get(key, lambda: _planned(shape, *kinds, kernel, len(outs), machine))
     given = np.ascontiguousarray(weights.reshape(len(weights), -1), np.dtype(work))
     if reduction == "sum" and len(does.weights) < given.shape[1]:
         given = np.ascontiguousarray(given[:, does.weights])
     constant = np.array([values.pop() if values else 0.0], np.dtype(work))
-    threads = threads_to_use() if does.cycles >= MIN_PARALLEL_CYCLES else 1
-    slices = np.array([threads], np.int64)
-    addresses = [address(array) for array in (x, made, given, constant)]
-    if not does.scratch:
-        region.run((*addresses, 0, address(slices)), threads)
-    else:
-        with workspace.borrow(does.scratch * threads) as block:
-            region.run((*addresses, block.address, address(slices)), threads)
-    if not direct:
-        for out, one in zip(outs, made, strict=True):
-            out[...] = one
+    return _Shaped(does, region, (given, constant), (address(given), address(constant)))
 
 
-@lru_cache(maxsize=KEPT)
 def _planned(
     shape: tuple[int, ...],
     source: str,

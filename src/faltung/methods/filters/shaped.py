@@ -7,6 +7,7 @@ each tap is.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,6 +154,6 @@ def _rows(kernel: Shaped, height: int, width: int, more: int) -> npt.NDArray[np.
     return np.where(found < 0, -1, found * width)
 
 
-def _columns(kernel: Shaped, width: int, more: int) -> npt.NDArray[np.int32]:
+def _columns(kernel: Shaped, width: int, more: int) -> npt.NDArray[Any]:
     span = range(-kernel.before[-1], width + kernel.shape[-1] - 1 - kernel.before[-1])
     return np.array(Border(kernel.modes[-1]).sources(span, width) + [-1] * more, np.int32)

@@ -209,14 +209,14 @@ class StencilKernel(PatchKernel):
                         at = f.add(f.sub(begin, q * width), k)
                         self._add(v, acc, q, found, self._weight(v, weights, at))
                 return acc
-            with f.loop(0, width, v.carried(_flat(acc)), runs=True) as k:
-                now = self._rowed(k.values)
-                found = read(row, k.index)
+            with f.loop(0, width, v.carried(_flat(acc)), runs=True) as tap:
+                now = self._rowed(tap.values)
+                found = read(row, tap.index)
                 for q in these:
-                    at = f.add(f.sub(begin, q * width), k.index)
+                    at = f.add(f.sub(begin, q * width), tap.index)
                     self._add(v, now, q, found, self._weight(v, weights, at))
-                k.carry(_flat(now))
-            return self._rowed(k.results)
+                tap.carry(_flat(now))
+            return self._rowed(tap.results)
 
         with f.loop(0, planes, v.carried(_flat(self._start(v))), runs=True) as plane:
             acc = self._rowed(plane.values)
@@ -225,11 +225,11 @@ class StencilKernel(PatchKernel):
             for s in range(most):
                 at = f.add(begin, s * width)
                 acc = over(acc, v.at(first, s * pitch), at, range(s + 1))
-            with f.loop(most, height, v.carried(_flat(acc)), runs=True) as s_:
-                at = f.add(begin, f.mul(s_.index, width))
-                row = v.at(first, f.mul(s_.index, pitch))
-                s_.carry(_flat(over(self._rowed(s_.values), row, at, range(self.rows))))
-            acc = self._rowed(s_.results)
+            with f.loop(most, height, v.carried(_flat(acc)), runs=True) as inner:
+                at = f.add(begin, f.mul(inner.index, width))
+                row = v.at(first, f.mul(inner.index, pitch))
+                inner.carry(_flat(over(self._rowed(inner.values), row, at, range(self.rows))))
+            acc = self._rowed(inner.results)
             for s in range(height, height + most):
                 at = f.add(begin, s * width)
                 these = range(s - height + 1, self.rows)
