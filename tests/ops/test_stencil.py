@@ -1,4 +1,4 @@
-"""Filters of any shape against their definition: taps with and without gaps, borders, layouts."""
+"""Correlations of any shape against their definition: kernels with gaps, borders, layouts."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,8 @@ from ops.test_lines import DTYPES, MODES, numbers, threads
 
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.line import Reduction
 from faltung.machine.table import Machine
-from faltung.ops.stencil import correlate, filter_footprint
+from faltung.ops.stencil import correlate
 from faltung.reference import filters as reference
 
 # Kernels by rank: within the code, loops over short and over long rows, lists of taps.
@@ -117,21 +116,6 @@ def test_gaps_read_nothing() -> None:
         kernel = np.zeros((1, size, size))
         kernel[0, 0, 0] = kernel[0, -1, 1] = 1
         check(x, kernel, [Border("symmetric")] * 2)
-
-
-@grid(reduction=["max", "min"], dtype=DTYPES, mode=MODES, machine=MACHINES, every=48)
-def test_footprints(reduction: Reduction, dtype: str, mode: str, machine: Machine) -> None:
-    for shape in ((70,), (37, 61), (5, 9, 40)):
-        for kernel in KERNELS[len(shape)]:
-            footprint = drawn(kernel, gaps=True)[0] != 0
-            if not footprint.any():
-                continue
-            x = numbers(shape, dtype)
-            made, want = np.empty_like(x), np.empty_like(x)
-            given = footprint, middle(kernel), [Border(mode, 2.0)] * len(shape)
-            filter_footprint(x, *given, made, reduction)
-            reference.filter_footprint(x, *given, want, reduction)
-            np.testing.assert_array_equal(made, want)
 
 
 @grid(dtype=["uint8", "float32", "float64"], kernel=[(3, 3), (15, 15), (5, 40)], machine=MACHINES)

@@ -7,7 +7,6 @@ is no part of what a gradient for the input or a transposed convolution depend o
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +60,7 @@ def constant(geometry: Geometry, value: Any) -> tuple[Geometry, Constant | None]
 
     ValueError: a value although no axis is "constant". TypeError: a value that is no number.
     """
-    if not isinstance(value, Number) or isinstance(value, bool):
+    if not isinstance(value, int | float | complex | np.number) or isinstance(value, bool):
         raise FaltungTypeError(f"padding_value={show(value)}: must be a number")
     mode: Any = geometry.padding_mode
     names = list(mode) if is_sequence(mode) else [mode]

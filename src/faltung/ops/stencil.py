@@ -1,4 +1,4 @@
-"""Filters of any shape, on arrays of any real dtype and any strides."""
+"""Correlations of any shape, on arrays of any real dtype and any strides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.line import Line, Reduction
+from faltung.geometry.line import Line
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
@@ -57,29 +57,6 @@ def correlate(
     )
     call = _calls.get(key, lambda: _correlations(x, kernels, *given, outs, machine))
     call(x, outs)
-
-
-def filter_footprint(
-    x: Array,
-    footprint: npt.NDArray[np.bool_],
-    before: Sequence[int],
-    borders: Sequence[Border],
-    out: Array,
-    reduction: Reduction,
-) -> None:
-    """The maximum or minimum ("max", "min") over the places of a footprint that are true."""
-    if footprint.all():
-        sizes = enumerate(footprint.shape)
-        given = zip(sizes, before, borders, strict=True)
-        lines = [Line(i, reduction, n, first, border) for (i, n), first, border in given]
-        filter_lines(x, lines, out)
-        return
-    small = {x.dtype.name, out.dtype.name} <= {"bool", "uint8", "int8", "uint16", "int16"}
-    exact = all(b.mode != "constant" or b.value == np.float32(b.value) for b in borders)
-    narrow = (small and exact) or x.dtype == out.dtype == np.float32
-    work, none = "float32" if narrow else "float64", np.zeros((1, 1))
-    made = _made(x, footprint, none, before, borders, [out], reduction, work, current())
-    made(x, [out])
 
 
 class _Call(Protocol):
@@ -169,7 +146,7 @@ def _correlations(
         there = np.abs(kernels[numbers[0]]) > EPSILON
         if there.any():
             targets = [outs[number] for number in numbers]
-            made = _made(x, there, kernels[numbers], before, borders, targets, "sum", work, machine)
+            made = _made(x, there, kernels[numbers], before, borders, targets, work, machine)
             parts.append((made, tuple(numbers)))
         else:
             parts += [(_Nothing(), (number,)) for number in numbers]
@@ -215,7 +192,6 @@ def _made(
     before: Sequence[int],
     borders: Sequence[Border],
     outs: Sequence[Array],
-    reduction: str,
     work: str,
     machine: Machine,
 ) -> _Shaped:
@@ -227,16 +203,16 @@ def _made(
         raise FaltungError(f"borders={tuple(borders)}: the constants of all axes must be one")
     modes = tuple(border.mode for border in borders)
     taps = tuple(np.flatnonzero(there).tolist())
-    kernel = Shaped(there.shape, taps, tuple(before), modes, reduction)
+    kernel = Shaped(there.shape, taps, tuple(before), modes)
     shape = x.shape
     if x.ndim == 1:  # one row
-        kernel = Shaped((1, *there.shape), taps, (0, *before), (NEVER.mode, *modes), reduction)
+        kernel = Shaped((1, *there.shape), taps, (0, *before), (NEVER.mode, *modes))
         shape = (1, *x.shape)
     kinds = x.dtype.name, outs[0].dtype.name, work
     key = shape, kinds, kernel, len(outs), machine
     does, region = _plans.get(key, lambda: _planned(shape, *kinds, kernel, len(outs), machine))
     given = np.ascontiguousarray(weights.reshape(len(weights), -1), np.dtype(work))
-    if reduction == "sum" and len(does.weights) < given.shape[1]:
+    if len(does.weights) < given.shape[1]:
         given = np.ascontiguousarray(given[:, does.weights])
     constant = np.array([values.pop() if values else 0.0], np.dtype(work))
     return _Shaped(does, region, (given, constant), (address(given), address(constant)))

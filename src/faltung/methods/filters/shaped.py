@@ -1,4 +1,4 @@
-"""Filters of any shape planned: one step with its tables.
+"""Correlations of any shape planned: one step with its tables.
 
 The axes before the last two become one axis of planes, with a table that says where the plane of
 each tap is.
@@ -35,7 +35,6 @@ class Shaped:
     taps: tuple[int, ...]
     before: tuple[int, ...]
     modes: tuple[str, ...]
-    reduction: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +75,9 @@ def stencil(
         dtype=work,
         source=source,
         target=target,
-        reduction=kernel.reduction,
         shape=(planes, tall, wide),
         taps=code,
         constant=("constant" in kernel.modes[:-1], kernel.modes[-1] == "constant"),
-        floats=source.startswith("float"),
         rows=rows,
         vectors=vectors,
         band=_band(height, rows, planes),
@@ -96,7 +93,7 @@ def stencil(
     taps = tuple(range(positions)) if code == "dense" or code == kernel.taps else kernel.taps
     step = made.step(
         items,
-        f"{kernel.reduction} over {len(kernel.taps)} taps",
+        f"correlate {len(kernel.taps)} taps",
         x=Operand("x"),
         out=Operand("out"),
         rows=_rows(kernel, height, width, rows),

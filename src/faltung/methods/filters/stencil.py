@@ -1,4 +1,4 @@
-"""Filters of any shape: sums of products, maxima and minima over the taps of a kernel.
+"""Correlations of any shape: sums of products over the taps of a kernel.
 
 What it is.  An item copies what it reads to a patch in the cache: for each tap along the axes
   before the last two, rows of a block of columns, with what stands beyond the ends. A tile of some
@@ -12,14 +12,12 @@ What it costs.  A product for each tap and vector, and the copy. Few taps are al
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.patch import PatchKernel
-from faltung.methods.filters.window import Window, joined
 
 # Taps along the last axis up to which the code has all of them.
 UNROLLED = 16
@@ -32,7 +30,7 @@ Read = Callable[[str, Index], list[str]]
 class StencilKernel(PatchKernel):
     """shape: taps along all axes before the last two together, along the last but one, and along
     the last. taps: those that are there, by their numbers in C order, where the code has all of
-    them; "dense" and "listed" are loops. reduction: "sum", "max" or "min". constant: whether the
+    them; "dense" and "listed" are loops. constant: whether the
     border is a constant along the axes before the last, and along the last. rows: of a tile. band,
     block: the most rows and columns of an item.
     """
@@ -41,11 +39,9 @@ class StencilKernel(PatchKernel):
     pointers = (*PatchKernel.pointers, "planes", "weights", "offsets")
     numbers = (*PatchKernel.numbers, "kernels", "taps", "out_kernel", "out_plane")
 
-    reduction: str
     shape: tuple[int, int, int]
     taps: tuple[int, ...] | str
     constant: tuple[bool, bool]
-    floats: bool
     rows: int
     band: int
     block: int
@@ -155,21 +151,18 @@ class StencilKernel(PatchKernel):
         return self._unrolled(v, place, weights, read)
 
     def _start(self, v: Vectors) -> Sums:
-        first = {"sum": v.zero, "max": v.constant(-inf), "min": v.constant(inf)}[self.reduction]
-        return [[first] * self.vectors for _ in range(self.rows)]
+        return [[v.zero] * self.vectors for _ in range(self.rows)]
 
     def _add(self, v: Vectors, acc: Sums, q: int, found: Sequence[str], weight: str) -> None:
         """The products of a tap for row ``q`` of the tile."""
         for p, x in enumerate(found):
-            if self.reduction != "sum":
-                acc[q][p] = joined(v, Window(1, self.reduction, self.floats), acc[q][p], x)
-            elif v.dtype == "float32":
+            if v.dtype == "float32":
                 acc[q][p] = v.multiply_add(x, weight, acc[q][p])
             else:
                 acc[q][p] = v.add(acc[q][p], v.mul(x, weight))
 
     def _weight(self, v: Vectors, weights: str, number: Index) -> str:
-        return v.broadcast(v.at(weights, number)) if self.reduction == "sum" else ""
+        return v.broadcast(v.at(weights, number))
 
     def _unrolled(self, v: Vectors, place: str, weights: str, read: Read) -> Sums:
         """Taps one after the other; rows of the patch serve every row of the tile."""
