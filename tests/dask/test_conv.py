@@ -90,6 +90,27 @@ def test_any_chunks_and_options(problem: Any) -> None:
     same(*problem)
 
 
+@pytest.mark.parametrize(
+    "modes",
+    [
+        ("constant", "constant"),
+        ("constant", "zeros"),
+        ("zeros", "constant"),
+        ("constant", "circular"),
+    ],
+)
+@pytest.mark.parametrize("padding", [((2, 1), (0, 2)), ((5, 4), (3, 0))])
+def test_constants_beyond_the_ends(modes: Any, padding: Any) -> None:
+    """Also where an output reads nothing else, and in the corners between zeros and constants."""
+    x, w = RANDOM.random((2, 3, 13, 11)), RANDOM.random((4, 3, 3, 2))
+    for stride in (1, 2):
+        given = {"padding": padding, "padding_mode": modes, "stride": stride, "padding_value": 1.5}
+        want = faltung.conv(x, w, **given)
+        for chunks in ((4, 5), (1, 2), (13, 11)):
+            lazy = da.from_array(x, chunks=(1, 3, *chunks))
+            assert faltung.dask.conv(lazy, w, **given).compute().tobytes() == want.tobytes()
+
+
 @pytest.mark.parametrize("padding_mode", MODES)
 @pytest.mark.parametrize(
     ("space", "kernel", "dilation", "chunks"),

@@ -116,7 +116,12 @@ class Blocks:
             runs(*ends, chunks, border)
             for ends, chunks, border in zip(ranges, self._x.chunks, borders, strict=True)
         ]
-        values = [border.value for border in borders if border.mode == "constant"]
+        # Where blocks lie beyond the ends of one axis alone: all of it is what stands there.
+        values = [
+            border.value
+            for border, (start, stop), chunks in zip(borders, ranges, self._x.chunks, strict=True)
+            if border.mode == "constant" and (start < 0 or stop > sum(chunks))
+        ]
         shape = tuple([stop - start for start, stop in ranges])
         axes = range(len(along))
         cells = []
@@ -130,7 +135,7 @@ class Blocks:
                 numbers.setdefault(strip, len(numbers))
             read = tuple([run.source for run in cell])
             cells.append((index, strip, read, tuple([run.target for run in cell])))
-        made = _Wanted(shape, values[0] if values else 0.0, cells)
+        made = _Wanted(shape, min(values, key=abs, default=0.0), cells)
         self._wanted.setdefault(key, []).append(made)
 
     def tasks(self) -> tuple[dict[Hashable, Any], dict[Hashable, Made]]:

@@ -20,10 +20,11 @@ from faltung.geometry.border import Border
 from faltung.geometry.check import PerAxis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.padding import Padding, PaddingMode
+from faltung.geometry.padding import Padding
 from faltung.jit.target import current
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, dimensions
 from faltung.ops.call_cache import Calls, Inputs, Prepared
+from faltung.ops.constant import BorderMode, constant, in_dtype
 from faltung.ops.directions import SHARED, forward
 from faltung.ops.options import Geometry, bias_fits, parameters, rank_of, spec_of
 from faltung.ops.run import policy_of
@@ -46,7 +47,8 @@ def conv(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
+    padding_mode: BorderMode = "zeros",
+    padding_value: complex = 0.0,
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
@@ -65,7 +67,7 @@ def conv(
         With ``channels_last`` ``(N, *space, C_in)`` or ``(*space, C_in)``.
     weight : array_like, ``(C_out, C_in // groups, *kernel)``
     bias : array_like, ``(C_out,)``, optional
-    stride, padding, dilation, groups, padding_mode, flip, channels_last
+    stride, padding, dilation, groups, padding_mode, padding_value, flip, channels_last
         As for ``faltung.conv``.
     precision, method : name
         As for ``faltung.conv``, decided once for the whole array. Sums and Winograd's tiles have
@@ -103,15 +105,25 @@ def conv(
     """
     given, kernel, shift = _checked(x, weight, bias)
     rank = rank_of("weight.shape", kernel.shape)
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, flip)
+    asked: Any = padding_mode
+    geometry, border = constant(
+        Geometry(stride, padding, dilation, groups, asked, flip), padding_value
+    )
     dimensions("x", given, rank)
     shape = batched_shape("x.shape", given.shape, rank, channels_last)
     spec = spec_of(shape, kernel.shape, given.dtype, geometry)
     bias_fits(shift, spec.channels_out)
-    part = part_of(spec, current(), policy_of(precision, method, tune))
+    read, there, value = spec, (False,) * rank, 0.0
+    if border is not None:
+        read, there, value = (
+            border.read(spec),
+            border.along(spec),
+            in_dtype(border.value, given.dtype),
+        )
+    part = part_of(read, current(), policy_of(precision, method, tune))
     held = Weights(kernel, shift, spec, channels_last, part.policy)
     places = _places(given, spec, channels_last)
-    return _Graph(given, held, part, places).array()
+    return _Graph(given, held, part, places, there, value).array()
 
 
 def _checked(x: Any, weight: ArrayLike, bias: ArrayLike | None) -> tuple[Any, Array, Array | None]:
@@ -225,12 +237,14 @@ def _places(x: Any, spec: ConvSpec, channels_last: bool) -> _Places:
 
 @dataclass(frozen=True)
 class _Graph:
-    """The graph in the making."""
+    """The graph in the making. there: the axes in whose padding ``value`` stands."""
 
     x: Any
     held: Weights
     part: Part
     places: _Places
+    there: tuple[bool, ...]
+    value: Any
 
     def array(self) -> Any:
         """The lazy result."""
@@ -239,7 +253,10 @@ class _Graph:
 
         spec, x = self.held.spec, self.x
         held = replace(self.held, spec=replace(spec, batch=1))
-        token = tokenize(x.name, held.weight, held.bias, str(spec), repr(self.part), self.places)
+        token = tokenize(
+            *(x.name, held.weight, held.bias, str(spec), repr(self.part), self.places),
+            *(self.there, self.value),
+        )
         name = f"faltung-conv-{token}"
         chunks = self._chunks()
         blocks, shared = Blocks(x, f"{name}-frame"), f"{name}-weights"
@@ -280,13 +297,15 @@ class _Graph:
         channels = spec.channels_in // spec.groups
         batch = None if at.batch is None else ends[at.batch]
         plain = Border("replicate")  # nothing is beyond
-        modes = ["constant" if axis.mode == "zeros" else axis.mode for axis in spec.axes]
-        borders = at.placed(plain, plain, [Border(mode) for mode in modes])
+        borders = at.placed(plain, plain, self._borders)
         boxes = []
         wanted = [ends[i] for i in at.space]
         for box in self._boxes(wanted):
             grid = [self.part.outputs(i, *span, spec.output[i]) for i, span in enumerate(box)]
-            read = [_read(axis, *span) for axis, span in zip(spec.axes, grid, strict=True)]
+            read = [
+                _read(axis, *span, filled)
+                for axis, span, filled in zip(spec.axes, grid, self.there, strict=True)
+            ]
             inputs = [positions for positions, _ in read]
             blocks.add(key, at.placed(batch, (first * channels, last * channels), inputs), borders)
             to, crop = [_shifted(box, [start for start, _ in by]) for by in (wanted, grid)]
@@ -301,6 +320,16 @@ class _Graph:
         shape = tuple(stop - start for start, stop in ends)
         return shape, (first, last - first), boxes
 
+    @property
+    def _borders(self) -> list[Border]:
+        """Beyond the ends of each axis."""
+        return [
+            Border("constant", self.value if filled else 0.0)
+            if axis.mode == "zeros"
+            else Border(axis.mode)
+            for axis, filled in zip(self.held.spec.axes, self.there, strict=True)
+        ]
+
     def _boxes(self, wanted: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
         """The outputs ``wanted``, as ranges of all axes: those that read one chunk alone, which is
         then not copied, and slabs beside them.
@@ -309,8 +338,8 @@ class _Graph:
         if max(self.part.grid) > 1:  # tiles are cut as they are
             return [wanted]
         inner = [
-            _inside(axis, self.x.chunks[place], *span)
-            for axis, place, span in zip(axes, at.space, wanted, strict=True)
+            _inside(axis, self.x.chunks[place], *span, axis.mode == "zeros" and not filled)
+            for axis, place, span, filled in zip(axes, at.space, wanted, self.there, strict=True)
         ]
         if inner == wanted or _volume(inner) < MIN_INSIDE * _volume(wanted):
             return [wanted]
@@ -330,13 +359,14 @@ def _volume(box: Sequence[tuple[int, int]]) -> int:
     return prod(stop - start for start, stop in box)
 
 
-def _inside(axis: Axis, chunks: tuple[int, ...], start: int, stop: int) -> tuple[int, int]:
+def _inside(
+    axis: Axis, chunks: tuple[int, ...], start: int, stop: int, zeros: bool
+) -> tuple[int, int]:
     """The outputs ``start`` .. ``stop - 1`` that read one chunk alone, that in which the window of
-    the first begins, or zeros beside it. Possibly none: (start, start).
+    the first begins, or the ``zeros`` beside it. Possibly none: (start, start).
     """
     number = bisect_right(ends_of(chunks), min(start * axis.stride, axis.size - 1))
     begin, end = spans_of(chunks)[number]
-    zeros = axis.mode == "zeros"
     low, high = start, stop
     if begin or not zeros:
         low = max(start, -(-(begin + axis.lo) // axis.stride))
@@ -368,12 +398,15 @@ def outputs(axis: Axis, chunks: Sequence[int]) -> tuple[int, ...]:
     return tuple(stop - start for start, stop in pairwise(cuts))
 
 
-def _read(axis: Axis, start: int, stop: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _read(
+    axis: Axis, start: int, stop: int, filled: bool
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """The positions that outputs of an axis read, and the zeros before and after them that the
-    convolution itself pads with, as it does for the whole array.
+    convolution itself pads with, as it does for the whole array. filled: there are none, since
+    another constant stands there.
     """
     first, last = axis.input_range(start, stop)
     inside = max(first, 0), min(last, axis.size)
-    if axis.mode != "zeros" or inside[0] >= inside[1]:
+    if axis.mode != "zeros" or filled or inside[0] >= inside[1]:
         return (first, last), (0, 0)
     return inside, (inside[0] - first, last - inside[1])

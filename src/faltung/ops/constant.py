@@ -34,15 +34,23 @@ class Constant:
     value: Any
     there: Sequence[bool]
 
+    def along(self, spec: ConvSpec) -> tuple[bool, ...]:
+        """Whether it stands in the padding of each axis."""
+        there = list(self.there) * (spec.rank if len(self.there) == 1 else 1)
+        return tuple(yes and any(pair) for pair, yes in zip(spec.padding, there, strict=True))
+
+    def read(self, spec: ConvSpec) -> ConvSpec:
+        """The convolution that reads an array with the border."""
+        given = zip(spec.axes, self.along(spec), strict=True)
+        return replace(spec, axes=tuple(a.with_padding if yes else a for a, yes in given))
+
     def filled(self, x: Array, spec: ConvSpec) -> tuple[Array, ConvSpec]:
         """``x`` (N, C, *space) with the border, and the convolution that reads it."""
-        there = list(self.there) * (spec.rank if len(self.there) == 1 else 1)
-        value = _in(self.value, x.dtype)
+        value, there = in_dtype(self.value, x.dtype), self.along(spec)
         pads = [pair if yes else (0, 0) for pair, yes in zip(spec.padding, there, strict=True)]
-        if not any(map(any, pads)):
+        if not any(there):
             return x, spec
-        axes = [a.with_padding if any(p) else a for a, p in zip(spec.axes, pads, strict=True)]
-        made = replace(spec, axes=tuple(axes))
+        made = self.read(spec)
         require(prod(made.input_shape) * x.itemsize, f"padding={show(spec.padding)}")
         try:
             whole = np.full(made.input_shape, value, x.dtype)
@@ -77,7 +85,7 @@ def constant(geometry: Geometry, value: Any) -> tuple[Geometry, Constant | None]
     return made, None if value == 0 else Constant(value, there)
 
 
-def _in(value: Any, dtype: np.dtype[Any]) -> Any:
+def in_dtype(value: Any, dtype: np.dtype[Any]) -> Any:
     """The value in the dtype of the array. TypeError: complex among real numbers. ValueError: one
     that whole numbers do not hold.
     """
