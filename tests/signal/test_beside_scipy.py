@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from grid import CHOSEN, EXHAUSTIVE
+from signals import DTYPES, drawn, same
 
 from faltung import signal
-from tests.signal.side_by_side import DTYPES, drawn, same
 
 pytest.importorskip("scipy", minversion="1.17")
 scipy_signal = pytest.importorskip("scipy.signal")

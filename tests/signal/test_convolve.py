@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from signals import DTYPES, drawn, same
 
 from faltung import FaltungError, signal
 from faltung.signal import like_numpy
-from tests.signal.side_by_side import DTYPES, drawn, same
 
 scipy_signal = pytest.importorskip("scipy.signal")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from signals import DTYPES, drawn, same
 
 from faltung import FaltungError, signal
-from tests.signal.side_by_side import DTYPES, drawn, same
 
 scipy_signal = pytest.importorskip("scipy.signal")
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from signals import drawn, same
 
 from faltung import FaltungError, signal
 from faltung.signal import windows
 from faltung.signal.phases import EXTENSIONS
-from tests.signal.side_by_side import drawn, same
 
 scipy_signal = pytest.importorskip("scipy.signal")
 DTYPES = ["int16", "float32", "float64", "complex64", "complex128"]

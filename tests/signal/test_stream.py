@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from signals import drawn
 
 from faltung import FaltungError, get_threads, set_threads, signal
 from faltung.signal import partitions
-from tests.signal.side_by_side import drawn
 
 LENGTHS = st.lists(st.integers(0, 400), min_size=1, max_size=12)
 
