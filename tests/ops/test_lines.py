@@ -114,7 +114,7 @@ def test_borders_wider_than_the_array(size: int, mode: str, machine: Machine) ->
             check(numbers(shape, dtype), lines, np.empty(shape, dtype))
 
 
-@grid(size=[200, 701], dtype=["uint8", "float32", "float64"], machine=MACHINES, every=2)
+@grid(size=[200, 701], dtype=["uint8", "float32", "float64"], machine=MACHINES, every=6)
 def test_long_kernels(size: int, dtype: str, machine: Machine) -> None:
     """Each axis has a pass of its own, with bands as long as the kernel."""
     x = numbers((150, 1100), dtype)
