@@ -104,13 +104,17 @@ def folder() -> Path | None:
     return found if (found / SUITES[0].files[0]).exists() else None
 
 
-def outcomes(suite: Suite, file: str, *options: str) -> dict[str, str]:
-    """For each test that called one of our functions "passed", or the first line of its error."""
+def outcomes(
+    suite: Suite, file: str, *options: str, first: int = 0, every: int = 1
+) -> dict[str, str]:
+    """For each test that called one of our functions "passed", or the first line of its error.
+    Of the tests of the file are run those from number ``first`` on, one of ``every``.
+    """
     home = folder()
     assert home is not None, "SciPy is not installed, or without its tests"
     with tempfile.TemporaryDirectory() as temporary:
         answer = Path(temporary, "found.json")
-        asked = json.dumps([SUITES.index(suite), str(answer)])
+        asked = json.dumps([SUITES.index(suite), str(answer), first, every])
         here = str(Path(__file__).parent)
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, VARIABLE: asked, "PYTHONPATH": os.pathsep.join(paths)}
@@ -133,7 +137,7 @@ _found: dict[str, str] = {}
 
 def pytest_configure(config: Any) -> None:
     if VARIABLE in os.environ:
-        number, _ = json.loads(os.environ[VARIABLE])
+        number, *_ = json.loads(os.environ[VARIABLE])
         _replace(SUITES[number])
 
 
@@ -167,6 +171,12 @@ def _counted(function: Any) -> Any:
     return called
 
 
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    if VARIABLE in os.environ:
+        *_, first, every = json.loads(os.environ[VARIABLE])
+        items[:] = items[first::every]
+
+
 def pytest_runtest_setup(item: Any) -> None:
     _calls.clear()
 
@@ -185,7 +195,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> None:
 
 def pytest_sessionfinish(session: Any) -> None:
     if VARIABLE in os.environ:
-        _, answer = json.loads(os.environ[VARIABLE])
+        _, answer, *_ = json.loads(os.environ[VARIABLE])
         Path(answer).write_text(json.dumps(_found), "utf-8")
 
 
