@@ -1,9 +1,4 @@
-"""What a trained network sees in one sample: filters, feature maps, and the evidence for a class.
-
-Grad-CAM (Selvaraju et al., 2017): the sum of the maps of a layer, each weighted by the mean
-gradient of the class's output for it, cut off below 0. For a network that classifies every
-position, the class's outputs at all positions are added (Vinogradova et al., 2020).
-"""
+"""What a trained network sees in one sample: filters, maps, and the evidence for a class."""
 
 import os
 import re
@@ -19,11 +14,9 @@ from faltung.data.names import listing, printable
 from faltung.data.tables import Labels
 from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
-from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
-from faltung.graph.value import Value
-from faltung.program.probe import probe, watchable
 from faltung.train.array_images import overlay, tile_images
+from faltung.train.insight import grad_cam
 from faltung.train.network import Network
 from faltung.train.run_dataset import like
 from faltung.train.run_model import filters, load_model
@@ -64,45 +57,28 @@ def explain(
     samples, _ = read_files([file], like(model, folder), labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
-    outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
-    names = model.classes or tuple(map(str, range(len(outputs))))
-    chosen = int(outputs.argmax()) if label is None else _number(label, names)
-    values = watchable(model.graph)
-    where = _layer(values, layer)
-    weights = np.zeros((1, *model.graph.output.shape), model.graph.dtype)
-    weights[0, chosen] = 1
-    if model.dtype in NARROW:
-        model = model.astype("float32")  # gradients are float32
-    _, maps, grad = probe(
-        model.graph,
-        model.state,
-        model.standardised(samples),
-        values,
-        weights=weights,
-        to=where,
-        precision=model.precision,
-    )
-    assert grad is not None
+    names = model.classes or tuple(map(str, range(model.graph.output.channels)))
+    wanted = None if label is None else _number(label, names)
+    where = model.explained_layer(layer)
+    every = [name for name, value in model.layer_values().items() if value.space]
+    x = model.standardised(samples)
+    weights = None if wanted is None else model.weights_of(wanted, 1)
+    seen = model.look(x, every, [where], weights)
+    outputs = model.outputs(samples)[0].reshape(len(names), -1).mean(1)
+    chosen = int(outputs.argmax()) if wanted is None else wanted
+    heat = grad_cam(seen.maps[where], seen.gradients[where])[0]
     pictures = {"filters.png": _filters(model)}
-    for number, value in enumerate(values):
-        pictures[f"maps-{number:02d}-{_file_name(value)}.png"] = tile_images(
-            [m[np.newaxis] for m in maps[value.name][0][:MOST_MAPS]]
+    for number, name in enumerate(every):
+        pictures[f"maps-{number:02d}-{_file_name(name)}.png"] = tile_images(
+            [m[np.newaxis] for m in seen.maps[name][0][:MOST_MAPS]]
         )
-    pictures["grad-cam.png"] = overlay(samples[0], cam(maps[where.name][0], grad[0]))
+    pictures["grad-cam.png"] = overlay(samples[0], heat)
     return Explanation(
         names[chosen],
         float(outputs[chosen]),
         model.loss == "cross_entropy",
         tuple(_written(_folder(folder.path, file, out), pictures)),
     )
-
-
-def cam(maps: Array, grad: Array) -> Array:
-    """The heat map (*space) of maps and gradients (C, *space), 0 to 1."""
-    weights = grad.reshape(len(grad), -1).mean(1)
-    heat = np.maximum(np.tensordot(weights, maps, 1), 0)
-    most = heat.max()
-    return np.asarray(heat / most if most > 0 else heat)
 
 
 def _filters(model: Network) -> bytes | None:
@@ -139,25 +115,5 @@ def _number(label: str, names: tuple[str, ...]) -> int:
     return names.index(label)
 
 
-def _layer_name(value: Value) -> str:
-    """The name of the layer that makes a value, as in summaries."""
-    return value.name.split(":")[0].split("~")[0]
-
-
-def _file_name(value: Value) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", _layer_name(value))[:60]
-
-
-def _layer(values: list[Value], name: str | None) -> Value:
-    """The layer of that name, or the last that has more than one position."""
-    if name is not None:
-        for value in values:
-            if _layer_name(value) == name:
-                return value
-        raise FaltungError(
-            f"layer={show(name)}: must be one of {', '.join(map(_layer_name, values))}"
-        )
-    wide = [value for value in values if value.positions > 1]
-    if not wide:
-        raise FaltungError("RUN: the network has no maps to draw")
-    return wide[-1]
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60]
