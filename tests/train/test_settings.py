@@ -114,7 +114,7 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
     ("found", "message"),
     [
         ({"epoch": 3}, "epoch: is not a setting"),
-        ({"augment": USUAL["augment"] | {"rotate": 3}}, "augment.rotate: is not a setting"),
+        ({"augment": USUAL["augment"] | {"turn": 3}}, "augment.turn: is not a setting"),
         ({"augment": 3}, "augment=3: must be a table"),
         ({"augment": USUAL["augment"] | {"shift": "far"}}, "shift='far'"),
         ({"augment": {"shift": 1}}, "augment.flip: is missing"),

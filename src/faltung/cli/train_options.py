@@ -83,11 +83,22 @@ SETTINGS: dict[str, tuple[type, str]] = {
 AUGMENT: dict[str, tuple[type, str]] = {
     "shift": (int, "shift pictures by up to this many pixels"),
     "flip": (bool, "mirror half of the pictures, left to right"),
+    "flip_all": (bool, "mirror half of them along each axis"),
     "crop": (int, "pad with this many zeros, then crop to the old size"),
+    "rotate": (float, "turn by up to this many degrees"),
+    "scale": (float, "enlarge or shrink by a factor of up to 1 + X; series in time"),
+    "bend": (float, "displace by up to this many pixels or steps, smoothly"),
+    "randaugment": (int, "make this many random changes of each picture (RandAugment)"),
+    "magnitude": (float, "their strength, from 0 to 10 (default: 9)"),
+    "colour": (float, "change brightness, contrast and saturation by up to this part"),
+    "erase": (float, "replace a box by noise, with this probability"),
     "cutout": (int, "blank out a square with sides of this many pixels"),
-    "jitter": (float, "add noise, in standard deviations of the channel"),
     "series_shift": (int, "shift series by up to this many steps"),
-    "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
+    "amplitude": (float, "multiply channels of series by factors around 1 of this deviation"),
+    "jitter": (float, "add noise, in standard deviations of the channel"),
+    "mixup": (float, "mix samples and their labels, with weights of Beta(X, X)"),
+    "cutmix": (float, "put boxes of samples into others, of parts of Beta(X, X)"),
+    "fill": (str, "what is outside of samples that move: zero or edge (default: zero)"),
 }
 # Arguments of ``Teacher``.
 TAUGHT: dict[str, tuple[type, str]] = {
