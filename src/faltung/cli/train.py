@@ -51,7 +51,7 @@ examples:
   faltung train digits --net inception --set width=0.25 --threads 2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
-  faltung train scans/ --metric f1 --class-weights balanced
+  faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
@@ -76,7 +76,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "patience": (int, "stop after this many epochs without a better validation"),
-    "class_weights": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
     "sampler": (
         str,
         "shuffled, or balanced: draw each class as often as any other "
@@ -263,8 +263,8 @@ def _session(arguments: argparse.Namespace) -> "Session":
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
-    if arguments.class_weights is not None:
-        settings["class_weights"] = _class_weights(arguments.class_weights)
+    if arguments.class_weight is not None:
+        settings["class_weight"] = _class_weight(arguments.class_weight)
     return session.create(
         arguments.data,
         net=arguments.net,
@@ -299,7 +299,7 @@ def _size(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _class_weights(text: str) -> str | list[float]:
+def _class_weight(text: str) -> str | list[float]:
     """ "balanced", or numbers. ValueError: neither."""
     if text == "balanced":
         return text
@@ -307,7 +307,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weight={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 
