@@ -43,7 +43,7 @@ examples:
   faltung train digits --net inception --set width=0.25 --threads 2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
-  faltung train scans/ --metric f1 --class-weights balanced
+  faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
@@ -68,7 +68,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "patience": (int, "stop after this many epochs without a better validation"),
-    "class_weights": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
     "sampler": (
         str,
         "shuffled, or balanced: draw each class as often as any other "

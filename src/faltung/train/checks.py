@@ -58,7 +58,7 @@ def _check_maps(settings: Settings) -> None:
     if settings.sampler == BALANCED:
         raise FaltungError(
             f"sampler={BALANCED!r}: every position has a class, so samples have none; "
-            f"class_weights={BALANCED!r} counts positions"
+            f"class_weight={BALANCED!r} counts positions"
         )
 
 
@@ -81,7 +81,7 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     "balanced" is that of scikit-learn: all labels / (classes that occur * labels of the class); a
     class without any has no weight.
     """
-    given = settings.class_weights
+    given = settings.class_weight
     if given is None:
         return None
     count = model.graph.output.channels
@@ -93,10 +93,10 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     if len(given) != count:
         names = listing(class_names(model))
         raise FaltungError(
-            f"class_weights={show(given)}: must be {count} numbers, one for each class: {names}"
+            f"class_weight={show(given)}: must be {count} numbers, one for each class: {names}"
         )
     if not any(given[label] for label in np.unique(labels[labels >= 0])):
-        raise FaltungError(f"class_weights={show(given)}: no class with samples has any weight")
+        raise FaltungError(f"class_weight={show(given)}: no class with samples has any weight")
     return given
 
 

@@ -10,7 +10,7 @@ from faltung.data.source import Source, in_units, is_source, is_stored, layout_i
 from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
@@ -47,7 +47,7 @@ class Fitting(Network):
         smoothing: float = defaults.SMOOTHING,
         metric: str | None = None,
         patience: int | None = None,
-        class_weights: str | Sequence[float] | None = None,
+        class_weight: str | Sequence[float] | None = None,
         sampler: Sampler = defaults.SAMPLER,
         freeze: str | int | Sequence[str] = (),
         seed: int = defaults.SEED,
@@ -102,7 +102,7 @@ class Fitting(Network):
             by the definitions of scikit-learn. The usual one for numbers is the loss.
         patience : int, optional
             Epochs without a better validation after which training ends.
-        class_weights : "balanced" or sequence of float, optional
+        class_weight : "balanced" or sequence of float, optional
             One number for each class: the loss is the weighted mean, as in PyTorch. "balanced":
             samples / (classes * samples of the class). The validation is not weighted.
         sampler : {"shuffled", "balanced"}
@@ -179,7 +179,7 @@ class Fitting(Network):
             smoothing=smoothing,
             metric=metric,
             patience=patience,
-            class_weights=class_weights,  # type: ignore[arg-type]
+            class_weight=class_weight,  # type: ignore[arg-type]
             sampler=sampler,
             freeze=freeze,  # type: ignore[arg-type]
             seed=seed,
