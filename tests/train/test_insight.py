@@ -10,7 +10,7 @@ import pytest
 from faltung import FaltungError, Model, nets, nn
 from faltung.data import Standard, Units
 from faltung.program import probe as probes
-from faltung.train.insight import grad_cam, interpolated
+from faltung.train.grad_cam import grad_cam, interpolated
 
 Array = npt.NDArray[Any]
 

@@ -16,7 +16,7 @@ from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.array_images import overlay, tile_images
-from faltung.train.insight import grad_cam
+from faltung.train.grad_cam import grad_cam
 from faltung.train.network import Network
 from faltung.train.run_dataset import like
 from faltung.train.run_model import filters, load_model
