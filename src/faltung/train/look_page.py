@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from faltung.train import terminal
 from faltung.train.array_images import is_series, overlay
+from faltung.train.curves import sparkline
 from faltung.train.grad_cam import grad_cam, interpolated
 from faltung.train.look_layers import Block, Group, evidence, steps
 from faltung.train.map_sheets import Sheet, sheet
@@ -26,7 +27,7 @@ Array = npt.NDArray[Any]
 
 _HERE = Path(__file__).parent
 # Classes that are listed, and of those how many have a heat map of their own.
-CLASSES, HEATS = 10, 3
+CLASSES, HEATS = 10, 2
 # Bytes that all pictures of maps may take; above, fewer and smaller ones are drawn.
 MOST_BYTES = 1_500_000
 # (maps of a layer, pixels of a map), each about half of the one before.
@@ -35,6 +36,7 @@ _IN_BRANCH = 4  # times fewer maps for a step inside a block
 _STRIP, _BRANCH_STRIP = 8, 4  # maps side by side in one picture
 _TOKENS = 400  # that are shown
 _SAMPLE = 300  # pixels of the sample
+_SERIES = 640, 120  # width and height of one that is drawn as curves
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def page(found: Looked, title: str, note: str = "") -> str:
     model = found.model
     every = steps(model.graph, model.summary().rows)
     shown = _shown(found, every)
-    weight = filters_of(model)
+    weight = None if model.tokens else filters_of(model)
     return rendered(
         _HERE / "look.html.j2",
         styles=("report.css", "look.css"),
@@ -148,6 +150,8 @@ def _names(model: Network) -> tuple[str, ...]:
 
 def _sample(found: Looked) -> dict[str, Any]:
     """The sample, drawn; or tokens with the heat of the first class, from 0 to 10."""
+    if is_series(found.sample) and not found.model.tokens:
+        return {"svg": sparkline(found.sample, *_SERIES), "series": True}
     if not found.model.tokens:
         return drawn(found.sample, _SAMPLE, signed=False)
     tokens = found.sample.ravel()[:_TOKENS]
@@ -168,9 +172,10 @@ def _heats(found: Looked) -> list[dict[str, Any]]:
     made = []
     for number, heat in zip(found.chosen, found.heats, strict=True):
         one: dict[str, Any] = {"name": text(_names(found.model)[number], 60)}
-        if heat.ndim == found.sample.ndim - 1:
-            size = _SAMPLE if not is_series(found.sample) else 2 * _SAMPLE
-            data = overlay(found.sample, heat, size=size)
+        if is_series(found.sample) and heat.ndim == 1:
+            one["svg"] = sparkline(found.sample, *_SERIES, heat=heat)
+        elif heat.ndim == found.sample.ndim - 1:
+            data = overlay(found.sample, heat, size=_SAMPLE)
             one["uri"] = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         one["cold"] = not heat.any()
         made.append(one)
@@ -204,7 +209,7 @@ def _areas(found: Looked) -> list[dict[str, Any]]:
     values = found.outputs.reshape(len(names), -1).mean(1)
     order = [int(i) for i in np.argsort(-values, kind="stable")[:CLASSES]]
     return [
-        {"name": text(names[i], 60), "sheet": sheet(found.outputs[i : i + 1], tile=160)}
+        {"name": text(names[i], 60), "sheet": sheet(found.outputs[i : i + 1], tile=160, end=1.0)}
         for i in order
     ]
 

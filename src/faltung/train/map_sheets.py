@@ -61,15 +61,17 @@ class Sheet:
         return sum(len(picture.uri) for picture in self.pictures)
 
 
-def sheet(maps: Array, *, most: int = 64, tile: int = 56, columns: int = 8) -> Sheet:
+def sheet(
+    maps: Array, *, most: int = 64, tile: int = 56, columns: int = 8, end: float | None = None
+) -> Sheet:
     """Maps (C, *space) of one sample. most: how many are shown; tile: pixels of the longer side of
-    each; columns: tiles of a strip.
+    each; columns: tiles of a strip; end: of the scale, by default the largest size of all.
     """
     values = np.nan_to_num(np.asarray(maps, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     flat = values.reshape(len(values), -1)
     unit = "maps" if flat.shape[1] > 1 else "numbers"
     dead = np.flatnonzero(~flat.any(1))
-    largest = float(np.abs(flat).max(initial=0.0))
+    largest = float(np.abs(flat).max(initial=0.0)) if end is None else end
     signed = bool(flat.min(initial=0.0) < 0)
     shown = values[: most if unit == "maps" else most * _MANY]
 
@@ -135,15 +137,16 @@ def _rows(index: Index) -> Index:
 
 def _strips(index: Index, tile: int, columns: int) -> Iterator[Index]:
     """Maps (count, height, width) enlarged, in strips."""
-    times = max(tile // max(index.shape[1:]), 1)
+    times = max(round(tile / max(index.shape[1:])), 1)
     index = index.repeat(times, 1).repeat(times, 2)
-    height, width = (size + _GAP_PIXELS for size in index.shape[1:])
+    gap = _GAP_PIXELS if len(index) > 1 else 0
+    high, wide = index.shape[1:]
     for start in range(0, len(index), columns):
         some = index[start : start + columns]
-        made = np.full((height, len(some) * width), _GAP, np.uint8)
+        made = np.full((high + gap, len(some) * (wide + gap)), _GAP, np.uint8)
         for number, one in enumerate(some):
-            left = number * width
-            made[:-_GAP_PIXELS, left : left + width - _GAP_PIXELS] = one
+            left = number * (wide + gap)
+            made[:high, left : left + wide] = one
         yield made
 
 
