@@ -33,9 +33,11 @@ NOTHING = {
     "class_weight": "none",
 }
 BALANCED = "balanced"
-# Settings under the names that they had before, and what a run did that lacks a newer one.
+# Settings under the names that they had before, and what a run did that lacks a newer setting, or
+# a newer one of its augmentation.
 FORMERLY = {"class_weights": "class_weight"}
 BEFORE: dict[str, Any] = {}
+AUGMENT_BEFORE: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,13 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        given = {FORMERLY.get(name, name): value for name, value in found.items()}
-        given = {**BEFORE, **given}
+        given = BEFORE | {FORMERLY.get(name, name): value for name, value in found.items()}
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
-        for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
-            names = [f.name for f in fields(known)]
+        augment = AUGMENT_BEFORE | augment
+        for where, table, known in (("", given, Settings), ("augment.", augment, Augment)):
+            names = [f.name for f in fields(known) if f.name != "augment"]
             for name in table:
                 if name not in names:
                     raise FaltungError(f"{where}{name}: is not a setting")
