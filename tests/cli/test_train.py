@@ -19,7 +19,7 @@ import pytest
 from limits import limit
 from runs import EAGER, command, environment, rows, run, shapes, tensors
 
-from faltung.cli import train
+from faltung.cli import train_options
 from faltung.cli.main import main
 from faltung.data.augment import Augment
 from faltung.data.open import open_source
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
-    train.configure(parser)
+    train_options.configure(parser)
     return parser
 
 
@@ -42,7 +42,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def test_every_setting_is_an_option_and_its_default_is_told() -> None:
-    said = {**train.SETTINGS, **train.AUGMENT}
+    said = {**train_options.SETTINGS, **train_options.AUGMENT}
     usual = {**Settings().as_dict(), **Augment().as_dict()}
     for name in ("augment", "freeze", "lengthened"):  # has options, is one, is none
         usual.pop(name)

@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from faltung.data.augment import MOVES
 from faltung.data.names import listing, printable
 from faltung.data.source import Source
 from faltung.geometry.check import show
@@ -15,9 +16,6 @@ from faltung.train.evaluate import Array, check_classes, check_targets, class_na
 from faltung.train.freezing import frozen
 from faltung.train.network import Network
 from faltung.train.settings import BALANCED, Settings
-
-# Augmentation that moves what is in a sample.
-MOVES = ("shift", "crop", "flip", "series_shift")
 
 
 def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
