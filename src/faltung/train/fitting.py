@@ -11,7 +11,7 @@ from faltung.data.source import Source, in_units, is_source, is_stored, layout_i
 from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
@@ -52,7 +52,7 @@ class Fitting(Network):
         metrics: str | Sequence[str] = (),
         patience: int | None = None,
         ema: float | None = None,
-        class_weights: str | Sequence[float] | None = None,
+        class_weight: str | Sequence[float] | None = None,
         sampler: Sampler = defaults.SAMPLER,
         freeze: str | int | Sequence[str] = (),
         seed: int = defaults.SEED,
@@ -121,7 +121,7 @@ class Fitting(Network):
             The part that stays at each step, 0.999 say, of an exponential moving average of the
             weights and of running statistics; in the first steps less stays. The average is what is
             validated and what the model has afterwards.
-        class_weights : "balanced" or sequence of float, optional
+        class_weight : "balanced" or sequence of float, optional
             One number for each class: the loss is the weighted mean, as in PyTorch. "balanced":
             samples / (classes * samples of the class). The validation is not weighted.
         sampler : {"shuffled", "balanced"}
@@ -211,7 +211,7 @@ class Fitting(Network):
             metrics=(metrics,) if isinstance(metrics, str) else metrics,  # type: ignore[arg-type]
             patience=patience,
             ema=ema,
-            class_weights=class_weights,  # type: ignore[arg-type]
+            class_weight=class_weight,  # type: ignore[arg-type]
             sampler=sampler,
             freeze=freeze,  # type: ignore[arg-type]
             seed=seed,

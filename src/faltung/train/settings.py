@@ -9,7 +9,7 @@ from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
 from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import LOSSES, Loss
+from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import (
     OPTIMIZERS,
@@ -27,7 +27,7 @@ from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
-    "loss": tuple(LOSSES),
+    "loss": ("cross_entropy", "mse"),
     "precision": PRECISIONS,
     "sampler": tuple(SAMPLERS),
 }
@@ -39,12 +39,13 @@ NOTHING = {
     "clip": "none",
     "patience": "none",
     "ema": "none",
-    "class_weights": "none",
+    "class_weight": "none",
 }
-# What runs did before there was a setting that their file therefore lacks.
-EARLIER: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
 BALANCED = "balanced"
 FIND = "find"  # the learning rate that a range test suggests
+# Settings under the names that they had before, and what a run did that lacks a newer one.
+FORMERLY = {"class_weights": "class_weight"}
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Settings:
     gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part of
     the run. metric: a row of ``SCORES``, by which the best validation is chosen; None is the usual
     one of the loss. metrics: further ones that are noted. patience: epochs without a better
-    validation after which the run ends. class_weights: "balanced", or one number for each class.
+    validation after which the run ends. class_weight: "balanced", or one number for each class.
     sampler: "shuffled", or "balanced": each class as often as any other. freeze: layers that are
     not trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that
     are plain sums of products. lengthened: for each time that the run got another length, how many
@@ -83,7 +84,7 @@ class Settings:
     metrics: tuple[str, ...] = ()
     patience: int | None = None
     ema: float | None = None
-    class_weights: str | tuple[float, ...] | None = None
+    class_weight: str | tuple[float, ...] | None = None
     sampler: Sampler = defaults.SAMPLER
     freeze: tuple[str, ...] = ()
     seed: int = defaults.SEED
@@ -109,7 +110,7 @@ class Settings:
         if self.metric is not None:
             scores.check_score(self.metric, self.loss)
         object.__setattr__(self, "metrics", _metrics(self.metrics, self.loss))
-        object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
+        object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
         object.__setattr__(self, "freeze", _freeze(self.freeze))
         object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
         self._check_effects()
@@ -128,9 +129,9 @@ class Settings:
             raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
-        if self.class_weights is not None and self.loss != "cross_entropy":
+        if self.class_weight is not None and self.loss != "cross_entropy":
             raise FaltungError(
-                f"class_weights={show(self.class_weights)}: applies to labels, not to "
+                f"class_weight={show(self.class_weight)}: applies to labels, not to "
                 f"loss={self.loss!r}"
             )
         if self.sampler == BALANCED and self.loss != "cross_entropy":
@@ -189,9 +190,9 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        found = {**EARLIER, **found}
-        given = dict(found)
-        augment = given.pop("augment", None)
+        given = {FORMERLY.get(name, name): value for name, value in found.items()}
+        found = given = {**BEFORE, **given}
+        augment = found.get("augment")
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
         for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
@@ -206,7 +207,7 @@ class Settings:
                     )
         for name, word in NOTHING.items():
             given[name] = None if given[name] == word else given[name]
-        return Settings(**given, augment=Augment(**augment))
+        return Settings(**{**given, "augment": Augment(**augment)})
 
 
 # Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
@@ -229,23 +230,23 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _class_weights(value: object) -> str | tuple[float, ...] | None:
+def _class_weight(value: object) -> str | tuple[float, ...] | None:
     """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
     if value is None or (isinstance(value, str) and value == BALANCED):
         return value
     if not is_sequence(value):
         raise FaltungTypeError(
-            f"class_weights={show(value)}: must be {BALANCED!r} or one number for each class"
+            f"class_weight={show(value)}: must be {BALANCED!r} or one number for each class"
         )
     made = []
     for weight in value:  # type: ignore[attr-defined]
         if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise FaltungTypeError(f"class_weights: {show(weight)}: must be a number")
+            raise FaltungTypeError(f"class_weight: {show(weight)}: must be a number")
         made.append(float(weight))
         if not 0 <= made[-1] < float("inf"):
-            raise FaltungError(f"class_weights: {show(weight)}: must be at least 0 and finite")
+            raise FaltungError(f"class_weight: {show(weight)}: must be at least 0 and finite")
     if not any(made):
-        raise FaltungError(f"class_weights={show(value)}: must not all be 0")
+        raise FaltungError(f"class_weight={show(value)}: must not all be 0")
     return tuple(made)
 
 
