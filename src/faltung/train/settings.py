@@ -209,7 +209,7 @@ class Settings:
                     )
         for name, word in NOTHING.items():
             given[name] = None if given[name] == word else given[name]
-        return Settings(**given, augment=Augment(**augment))
+        return Settings(**{**given, "augment": Augment(**augment)})
 
 
 # Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
