@@ -19,6 +19,7 @@ and refused where it reads, so that a run never reaches outside its folder.
 """
 
 import errno
+import json
 import os
 import re
 import weakref
@@ -238,6 +239,9 @@ class RunFolder:
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
+        if name == BEST and not coded and isinstance(self.config.get("model"), dict):
+            # So that the file alone is a model, wherever it is moved to.
+            metadata["about"] = json.dumps(self.config["model"], sort_keys=True)
         save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
