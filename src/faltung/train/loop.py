@@ -49,7 +49,8 @@ class Loop:
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
     printed, below ``title`` and ``notes``, with or without ``lines`` of the epochs. After ``run``,
     ``history`` has the metrics of each epoch, ``position`` is where the run ended, ``compiled`` the
-    seconds spent compiling. ``teacher``: whose answers the network learns from too. ValueError,
+    seconds spent compiling. ``teacher``: whose answers the network learns from too. ``part``:
+    whether other samples come in other runs, so that these may be of one class. ValueError,
     TypeError: settings that do not fit the samples.
     """
 
@@ -65,11 +66,12 @@ class Loop:
         title: str = "",
         teacher: Teacher | None = None,
         lines: bool = True,
+        part: bool = False,
     ) -> None:
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
         self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
-        check_run(model, settings, train, held)
+        check_run(model, settings, train, held, part=part)
         self.teacher = teacher
         if teacher is not None:
             teacher.check(model, settings.loss)
