@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
+    from faltung.train.callbacks import Epoch
     from faltung.train.model import Model
 
 # Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
@@ -69,6 +70,7 @@ _HOME = {
     "max_pool_grad",
     "faltung.plan": "Plan plan_forward plan_input_grad plan_weight_grad",
     "faltung.runtime.threads": "get_threads set_threads",
+    "faltung.train.callbacks": "Epoch",
     "faltung.train.model": "Model",
 }
 # Packages of their own, which `import faltung` alone does not load.
@@ -78,6 +80,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names.spl
 __all__ = [
     "Conv",
     "ConvSpec",
+    "Epoch",
     "FaltungError",
     "Model",
     "Plan",

@@ -12,13 +12,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, truth
 from faltung.geometry.errors import FaltungError
-from faltung.graph.differentiate import LOSSES, Loss
+from faltung.graph.losses import Loss
 from faltung.nn.layer import Layer
 from faltung.program.optimizer import OptimizerName
 from faltung.sklearn.estimator import ConvEstimator
 from faltung.sklearn.networks import AUTO, Recipe
 from faltung.train import defaults
 from faltung.train.schedule import ScheduleName
+from faltung.train.settings import CHOICES
 
 Array = npt.NDArray[Any]
 SEVERAL = "multilabel-indicator"
@@ -289,13 +290,13 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
         return np.searchsorted(self.classes_, y), len(names), names
 
     def _loss(self) -> Loss:
-        return "binary_cross_entropy" if self._several else "cross_entropy"  # type: ignore
+        return "binary_cross_entropy" if self._several else "cross_entropy"
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
         if self._several:
             return {}
         smoothing = recipe.smoothing if self.smoothing is None else self.smoothing
-        return {"smoothing": smoothing, "class_weights": self._class_weight(y)}
+        return {"smoothing": smoothing, "class_weight": self._class_weight(y)}
 
     def _class_weight(self, y: Array) -> tuple[float, ...] | None:
         """One number for each class, by scikit-learn's rules."""
@@ -307,7 +308,7 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = "binary_cross_entropy" in LOSSES
+        tags.classifier_tags.multi_label = "binary_cross_entropy" in CHOICES["loss"]
         return tags
 
 

@@ -20,7 +20,7 @@ from faltung.data.source import Subset
 from faltung.data.standard import learned
 from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
 from faltung.sklearn.networks import Recipe, check_outputs, network, recipe
 from faltung.sklearn.samples import in_order, numbers, shape_of, source

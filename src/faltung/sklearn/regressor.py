@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 
 from faltung.data.augment import Augment
 from faltung.geometry.check import truth
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.nn.layer import Layer
 from faltung.program.optimizer import OptimizerName
 from faltung.sklearn.estimator import ConvEstimator
