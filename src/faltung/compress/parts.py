@@ -8,7 +8,6 @@ and then all held-out samples choose.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from faltung.data.names import printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.source import Source, Subset, in_units, split
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.model import Model
 from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
 from faltung.train.run_folder import BEST, CONFIG, RunFolder

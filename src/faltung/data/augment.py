@@ -6,7 +6,6 @@ together.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 Batch = npt.NDArray[np.float32]
 Random = np.random.Generator

@@ -5,12 +5,13 @@ to the gradients of what it reads, by the rule of its operation (``gradient_rule
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, get_args
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import at_least, operand, select, unary
+from faltung.geometry.record import dataclass
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Nodes, Statistics, expanded
 from faltung.graph.fuse import needed

@@ -4,13 +4,14 @@ SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as 
 (Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, with decoupled weight decay.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import sqrt
 from typing import ClassVar, Literal
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, maximum, operand, unary
+from faltung.geometry.record import dataclass
 
 # The operands of every update: parameter, gradient, slots, then the scalars.
 P, G = operand(0), operand(1)
