@@ -62,7 +62,7 @@ def timeless(rows: list[EpochMetrics]) -> list[tuple[Any, ...]]:
 
 
 UNEQUAL = {
-    "class_weights": (1.0, 3.0),
+    "class_weight": (1.0, 3.0),
     "sampler": "balanced",
     "freeze": ("conv1",),
     "metric": "auc",

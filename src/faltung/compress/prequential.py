@@ -127,7 +127,7 @@ class _Teller:
             patience=None,
             freeze=(),
             lengthened=(),
-            class_weights=None,
+            class_weight=None,
         )
         order = permutation(len(source), settings.seed, ORDER)
         self.source = Subset(source, order)

@@ -20,6 +20,7 @@ from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program import answers as taught
 from faltung.program.assemble import Assembly
+from faltung.program.compared import Compared
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
@@ -82,7 +83,7 @@ class TrainingStep:
         batch: int,
         *,
         smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        class_weight: Sequence[float] | None = None,
         precision: str = "fast",
         machine: Machine | None = None,
         keep_gradients: bool = False,
@@ -95,8 +96,6 @@ class TrainingStep:
             raise FaltungError("slots: must be those of the state")
         if set(slots.trained) != set(training.gradients):
             raise FaltungError("slots: must be of the parameters that have a gradient")
-        if (class_weights is None) != (training.class_weights is None):
-            raise FaltungError("class_weights: must be given if the graph has them, and only then")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         graph = training.graph
         item = state.dtype.itemsize
@@ -128,8 +127,7 @@ class TrainingStep:
             for name in (*slots.optimizer.scalars, "none", "most")
         }
         scales = [value for value, _ in training.scales]
-        feeds = [graph.input, training.target, training.smoothing, *scales]
-        feeds += [] if training.class_weights is None else [training.class_weights]
+        feeds = [graph.input, *training.wanted.values(), *scales]
         feeds += taught.feeds(training.answers)
         feeds += [*self._keys, *self._rows, *self._scalars.values()]
         done = fuse(lowering, nodes, at_once, state, slots.optimizer)
@@ -143,7 +141,8 @@ class TrainingStep:
             ends=_update(lowering, slots, done),
         )
         array = self.assembly.array
-        self._input, self._target = array(graph.input), array(training.target)
+        self._input = array(graph.input)
+        self._compared = Compared(training, batch, smoothing, class_weight, array)
         self._losses = [array(value) for value in training.losses]
         self._correct = None if training.correct is None else array(training.correct)
         self._numbers = {name: array(value) for name, value in self._scalars.items()}
@@ -153,36 +152,24 @@ class TrainingStep:
         self._taught: taught.Taught | None = None
         if training.answers is not None:
             self._taught = taught.Taught(training.answers, distil, temperature, array)
-        self._constants(smoothing, class_weights)
+        self._constants()
         self._run = self.assembly.region.run
 
-    def _constants(self, smoothing: float, class_weights: Sequence[float] | None) -> None:
+    def _constants(self) -> None:
         training, array = self.training, self.assembly.array
         part = 1.0 if self._taught is None else 1 - self._taught.part
         self._scales = [(array(value), part * weight) for value, weight in training.scales]
-        output = training.graph.output
-        self._class_weights: Array | None = None
-        if training.class_weights is not None:
-            self._class_weights = array(training.class_weights)
-            self._class_weights[...] = class_weights
-        rows = output.samples * output.positions
-        self._weigh(self.batch * (output.size if self._numeric else rows))
-        array(training.smoothing)[...] = smoothing
+        rows, total, _ = self._compared.whole
+        self._weigh(rows, total)
         clip = self.slots.optimizer.clip
         self._numbers["clip"][...] = 1.0
         self._numbers["most"][...] = np.inf if clip is None else clip
 
-    @property
-    def _numeric(self) -> bool:
-        """Whether targets are numbers instead of labels."""
-        return self.training.target.kind == "float"
-
-    def _weigh(self, rows: int, total: float | None = None) -> None:
+    def _weigh(self, rows: int, total: float) -> None:
         """Make the loss a mean over this many rows: labels other than -1, or numbers; or over the
         sum of their weights.
         """
-        self.rows = max(1, rows)
-        self.weight = float(self.rows) if total is None else total
+        self.rows, self.weight = max(1, rows), total
         for scale, weight in self._scales:
             # Without any weight there is nothing to learn.
             scale[...] = weight / self.weight if self.weight else 0.0
@@ -195,47 +182,46 @@ class TrainingStep:
         target: Array,
         answers: Array | None = None,
         *,
+        weight: Array | None = None,
         lr: float,
         step: int = 0,
         seed: int = 0,
     ) -> tuple[float, int]:
         """Train on one batch; its loss, and how many rows were right.
 
-        x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
-        answers: another network's probabilities (batch, C', *space'), if the graph has them. step:
-        counted from 0, for the optimizer and for dropout; the same seed and step give the same
-        zeros.
+        x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space'), as
+        ``feed`` says. answers: another network's probabilities (batch, C', *space'), if the graph
+        has them. weight: of each sample (batch,), if the graph has them. step: counted from 0, for
+        the optimizer and for dropout; the same seed and step give the same zeros.
         """
-        self.feed(x, target, answers)
+        self.feed(x, target, answers, weight=weight)
         self.run(lr=lr, step=step, seed=seed)
         return self.loss, self.correct
 
-    def feed(self, x: Array, target: Array, answers: Array | None = None) -> None:
-        """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``."""
-        wanted = self.training.target
+    def feed(
+        self,
+        x: Array,
+        target: Array,
+        answers: Array | None = None,
+        *,
+        weight: Array | None = None,
+    ) -> None:
+        """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``.
+
+        target: for labels whole numbers (batch, *space'), of which -1 does not count; where the
+        graph was differentiated with ``soft`` or ``sample_weights``, or for Dice's loss, also
+        probabilities of all classes (batch, C', *space'), where rows of zeros do not count. For
+        other losses numbers (batch, C', *space').
+        """
         given = self.training.graph.input
         copy_in("x", x, (self.batch * given.samples, *given.shape), self._input, last=False)
-        last = self._numeric and bool(wanted.space)
-        samples = self.batch * wanted.samples
-        copy_in("target", target, (samples, *wanted.shape), self._target, last=last)
-        if not self._numeric:
-            self._check_labels()
-            counted = self._target >= 0
-            total: float | None = None
-            if self._class_weights is not None:
-                each = np.bincount(self._target[counted], minlength=len(self._class_weights))
-                total = float(each @ self._class_weights.astype(np.float64))
-            self._weigh(int(np.count_nonzero(counted)), total)
+        rows, total, mask = self._compared.feed(target, weight)
+        self._weigh(rows, total)
         if (answers is None) != (self._taught is None):
             raise FaltungError("answers: must be given if the graph has them, and only then")
         if self._taught is not None and answers is not None:
-            self._taught.feed(answers, samples, counted)
-
-    def _check_labels(self) -> None:
-        """ValueError: a label without an output. Kernels read labels modulo the width of a lane."""
-        most, outputs = int(self._target.max()), self.training.graph.output.channels
-        if most >= outputs:
-            raise FaltungError(f"target: label {most}: must be below {outputs}")
+            assert mask is not None
+            self._taught.feed(answers, self.batch * self.training.target.samples, mask)
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step on the batch that was fed."""

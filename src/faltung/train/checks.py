@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from faltung.data.augment import MOVES
 from faltung.data.names import listing, printable
 from faltung.data.source import Source
 from faltung.geometry.check import show
@@ -15,9 +16,6 @@ from faltung.train.evaluate import Array, check_classes, check_targets, class_na
 from faltung.train.freezing import frozen
 from faltung.train.network import Network
 from faltung.train.settings import BALANCED, Settings
-
-# Augmentation that moves what is in a sample.
-MOVES = ("shift", "crop", "flip", "series_shift")
 
 
 def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
@@ -60,7 +58,7 @@ def _check_maps(settings: Settings) -> None:
     if settings.sampler == BALANCED:
         raise FaltungError(
             f"sampler={BALANCED!r}: every position has a class, so samples have none; "
-            f"class_weights={BALANCED!r} counts positions"
+            f"class_weight={BALANCED!r} counts positions"
         )
 
 
@@ -83,7 +81,7 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     "balanced" is that of scikit-learn: all labels / (classes that occur * labels of the class); a
     class without any has no weight.
     """
-    given = settings.class_weights
+    given = settings.class_weight
     if given is None:
         return None
     count = model.graph.output.channels
@@ -95,10 +93,10 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     if len(given) != count:
         names = listing(class_names(model))
         raise FaltungError(
-            f"class_weights={show(given)}: must be {count} numbers, one for each class: {names}"
+            f"class_weight={show(given)}: must be {count} numbers, one for each class: {names}"
         )
     if not any(given[label] for label in np.unique(labels[labels >= 0])):
-        raise FaltungError(f"class_weights={show(given)}: no class with samples has any weight")
+        raise FaltungError(f"class_weight={show(given)}: no class with samples has any weight")
     return given
 
 

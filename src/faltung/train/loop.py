@@ -84,13 +84,13 @@ class Loop:
         rule = settings.rule()
         batch = min(settings.batch, len(train))
         require_training(model.training_graph, len(rule.slots), batch, taken=True)
-        self.class_weights = weights_of(settings, np.asarray(train.targets), model)
+        self.class_weight = weights_of(settings, np.asarray(train.targets), model)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,
             settings.loss,
             frozen=self.frozen,
-            weighted=self.class_weights is not None,
+            weighted=self.class_weight is not None,
             distilled=teacher is not None and self._labels,
         )
         self.slots = Slots(model.state, rule, self.frozen)
@@ -114,7 +114,7 @@ class Loop:
                 self.slots,
                 batch,
                 smoothing=self.settings.smoothing,
-                class_weights=self.class_weights,
+                class_weight=self.class_weight,
                 precision=self._precision,
                 distil=0.0 if teacher is None else teacher.distil,
                 temperature=1.0 if teacher is None else teacher.temperature,

@@ -18,8 +18,8 @@ from faltung.geometry.check import one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
 from faltung.geometry.conv import KEPT, Kept, computed_in
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
+from faltung.graph.losses import Loss
 from faltung.graph.value import Graph
 from faltung.nn import Layer, build
 from faltung.nn.text import parse

@@ -17,7 +17,7 @@ from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.geometry.check import truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window

@@ -10,7 +10,7 @@ from faltung.data.loader import SAMPLERS, Sampler
 from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
-from faltung.graph.differentiate import LOSSES, Loss
+from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
 from faltung.train import defaults, scores
@@ -20,7 +20,7 @@ from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
-    "loss": tuple(LOSSES),
+    "loss": ("cross_entropy", "mse"),
     "precision": PRECISIONS,
     "sampler": tuple(SAMPLERS),
 }
@@ -31,9 +31,12 @@ NOTHING = {
     "metric": "usual",
     "clip": "none",
     "patience": "none",
-    "class_weights": "none",
+    "class_weight": "none",
 }
 BALANCED = "balanced"
+# Settings under the names that they had before, and what a run did that lacks a newer one.
+FORMERLY = {"class_weights": "class_weight"}
+BEFORE: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Settings:
     largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
     ``warmup``, a part of the run. metric: a row of ``SCORES``, by which the best validation is
     chosen; None is the usual one of the loss. patience: epochs without a better validation after
-    which the run ends. class_weights: "balanced", or one number for each class. sampler:
+    which the run ends. class_weight: "balanced", or one number for each class. sampler:
     "shuffled", or "balanced": each class as often as any other. freeze: layers that are not
     trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that are
     plain sums of products. lengthened: for each time that the run got another length, how many
@@ -67,7 +70,7 @@ class Settings:
     smoothing: float = defaults.SMOOTHING
     metric: str | None = None
     patience: int | None = None
-    class_weights: str | tuple[float, ...] | None = None
+    class_weight: str | tuple[float, ...] | None = None
     sampler: Sampler = defaults.SAMPLER
     freeze: tuple[str, ...] = ()
     seed: int = defaults.SEED
@@ -92,7 +95,7 @@ class Settings:
             raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
         if self.metric is not None:
             scores.check_score(self.metric, self.loss)
-        object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
+        object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
         object.__setattr__(self, "freeze", _freeze(self.freeze))
         object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
         self._check_effects()
@@ -111,9 +114,9 @@ class Settings:
             raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
-        if self.class_weights is not None and self.loss != "cross_entropy":
+        if self.class_weight is not None and self.loss != "cross_entropy":
             raise FaltungError(
-                f"class_weights={show(self.class_weights)}: applies to labels, not to "
+                f"class_weight={show(self.class_weight)}: applies to labels, not to "
                 f"loss={self.loss!r}"
             )
         if self.sampler == BALANCED and self.loss != "cross_entropy":
@@ -162,7 +165,8 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        given = dict(found)
+        given = {FORMERLY.get(name, name): value for name, value in found.items()}
+        given = {**BEFORE, **given}
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
@@ -198,23 +202,23 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _class_weights(value: object) -> str | tuple[float, ...] | None:
+def _class_weight(value: object) -> str | tuple[float, ...] | None:
     """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
     if value is None or (isinstance(value, str) and value == BALANCED):
         return value
     if not is_sequence(value):
         raise FaltungTypeError(
-            f"class_weights={show(value)}: must be {BALANCED!r} or one number for each class"
+            f"class_weight={show(value)}: must be {BALANCED!r} or one number for each class"
         )
     made = []
     for weight in value:  # type: ignore[attr-defined]
         if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise FaltungTypeError(f"class_weights: {show(weight)}: must be a number")
+            raise FaltungTypeError(f"class_weight: {show(weight)}: must be a number")
         made.append(float(weight))
         if not 0 <= made[-1] < float("inf"):
-            raise FaltungError(f"class_weights: {show(weight)}: must be at least 0 and finite")
+            raise FaltungError(f"class_weight: {show(weight)}: must be at least 0 and finite")
     if not any(made):
-        raise FaltungError(f"class_weights={show(value)}: must not all be 0")
+        raise FaltungError(f"class_weight={show(value)}: must not all be 0")
     return tuple(made)
 
 
