@@ -5,7 +5,6 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from faltung.cli.errors import MISTAKES, about, complain
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.options import RUN
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.train.model import Model

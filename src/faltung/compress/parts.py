@@ -8,7 +8,6 @@ and then all held-out samples choose.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from faltung.data.open import NAMED
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.source import Source, Subset, in_units, split
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.defaults import HELD_OUT
 from faltung.train.model import Model
 from faltung.train.opened import Opened, opened

@@ -5,7 +5,6 @@ output and its target, summed over every element: binary cross-entropy, of sever
 sample may have at once, after a sigmoid; squared, absolute and Huber's errors of numbers.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -14,6 +13,7 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, at_least, derivative, greater, maximum, operand, select
 from faltung.geometry.expr import unary as function
 from faltung.geometry.formula import as_text, parse
+from faltung.geometry.record import dataclass
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "dice"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)

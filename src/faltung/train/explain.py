@@ -7,7 +7,6 @@ position, the class's outputs at all positions are added (Vinogradova et al., 20
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
 from faltung.train.array_images import overlay, tile_images

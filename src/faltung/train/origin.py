@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from faltung.data.open import NAMED
 from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model

@@ -25,7 +25,6 @@ import re
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +32,7 @@ from faltung.formats.files import make_folder, problem, read_checked, shown, swe
 from faltung.formats.tensors import Array, Tensors, Words, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train import lr_find
 from faltung.train.lr_find import Points
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
