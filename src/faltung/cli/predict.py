@@ -5,7 +5,6 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
 from faltung.cli.line import DONE, IN_PART, line
+from faltung.cli.options import RUN
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.train.model import Model
@@ -45,7 +46,7 @@ and answered tile by tile, with the bits of the whole at once: from Zarr,
 OME-Zarr or (Big)TIFF to a Zarr array, or for OME-Zarr to an OME-Zarr.
 Interrupted, the same command goes on where it was.
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
@@ -64,15 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         return predict_stored.run(arguments)
     from faltung.data.files import read_files
+    from faltung.train.opened import opened
     from faltung.train.run_dataset import like
-    from faltung.train.run_model import load_model
 
-    model, folder = load_model(arguments.run_folder)
+    found = opened(arguments.run_folder)
+    model = found.model
     failed = Failed()
     write = _table(model) if arguments.csv else _lines(model)
     read = partial(
         read_files,
-        like=like(model, folder),
+        like=like(model, found.folder),
         x=arguments.x,
         labels=arguments.labels,
         note=_note,

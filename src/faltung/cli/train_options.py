@@ -89,7 +89,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "scale": (float, "enlarge or shrink by a factor of up to 1 + X; series in time"),
     "bend": (float, "displace by up to this many pixels or steps, smoothly"),
     "randaugment": (int, "make this many random changes of each picture (RandAugment)"),
-    "magnitude": (float, "their strength, from 0 to 10 (default: 9)"),
+    "magnitude": (float, "their strength, from 0 to 10 (default: 9.0)"),
     "colour": (float, "change brightness, contrast and saturation by up to this part"),
     "erase": (float, "replace a box by noise, with this probability"),
     "cutout": (int, "blank out a square with sides of this many pixels"),

@@ -1,8 +1,7 @@
-"""What a trained network sees in one sample: filters, maps, and the evidence for a class."""
+"""What a trained network sees in a file: a page, and on request single pictures."""
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ import numpy.typing as npt
 from faltung.data.files import read_files
 from faltung.data.names import listing, printable
 from faltung.data.tables import Labels
-from faltung.formats.files import own_folder, problem, write_whole
+from faltung.formats.files import problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass, replace
 from faltung.train.array_images import overlay, tile_images
-from faltung.train.grad_cam import grad_cam
-from faltung.train.network import Network
+from faltung.train.look_page import Looked, looked, page
+from faltung.train.opened import opened
 from faltung.train.run_dataset import like
-from faltung.train.run_model import filters, load_model
+from faltung.train.run_model import filters
 
 Array = npt.NDArray[Any]
 # Maps shown of a layer.
@@ -29,7 +29,7 @@ MOST_MAPS = 64
 @dataclass(frozen=True)
 class Explanation:
     """The class, or the index of the output, that was explained; its probability (the mean over
-    positions), or the value of the output; and the files that were written.
+    positions), or the value of the output; and the files that were written, the page first.
     """
 
     label: str
@@ -46,67 +46,67 @@ def explain(
     *,
     layer: str | None = None,
     labels: Labels | None = None,
+    pictures: Path | None = None,
 ) -> Explanation:
-    """Write images of what the model of a run sees in a file; earlier ones are overwritten.
-    ``out``: by default the folder look-FILE in that of the run. ``labels``: as for ``read_files``.
-    ValueError: an unknown class or layer, a file that is not a sample, a network without maps.
+    """Write a page about what a model sees in a file; an earlier one is overwritten.
+
+    run: the folder of one, its best weights, or a saved model. ``out``: the page, or a folder for
+    it; by default look-FILE.html beside the weights. ``labels``: as for ``read_files``.
+    ``pictures``: a folder for single pictures of the same. Pictures and volumes of another size are
+    resized. ValueError: an unknown class or layer, a file that is not a sample, a network without
+    maps.
     """
-    model, folder = load_model(run)
-    if model.tokens:
-        raise FaltungError(f"{folder.path}: was trained on text, which cannot be drawn")
-    samples, _ = read_files([file], like(model, folder), labels=labels)
+    found = opened(run)
+    model = found.model
+    wanted = like(model, found.folder)
+    if wanted.kind in ("picture", "volume"):
+        wanted = replace(wanted, fit=True)
+    samples, _ = read_files([file], wanted, labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
-    wanted = None if label is None else _number(label, names)
-    where = model.explained_layer(layer)
-    every = [name for name, value in model.layer_values().items() if value.space]
-    x = model.standardised(samples)
-    weights = None if wanted is None else model.weights_of(wanted, 1)
-    seen = model.look(x, every, [where], weights)
-    outputs = model.outputs(samples)[0].reshape(len(names), -1).mean(1)
-    chosen = int(outputs.argmax()) if wanted is None else wanted
-    heat = grad_cam(seen.maps[where], seen.gradients[where])[0]
-    pictures = {"filters.png": _filters(model)}
-    for number, name in enumerate(every):
-        pictures[f"maps-{number:02d}-{_file_name(name)}.png"] = tile_images(
-            [m[np.newaxis] for m in seen.maps[name][0][:MOST_MAPS]]
-        )
-    pictures["grad-cam.png"] = overlay(samples[0], heat)
-    return Explanation(
-        names[chosen],
-        float(outputs[chosen]),
-        model.loss == "cross_entropy",
-        tuple(_written(_folder(folder.path, file, out), pictures)),
-    )
+    seen = looked(model, samples[0], None if label is None else _number(label, names), layer)
+    text = page(seen, Path(file).name, printable(run))
+    target = _page(found.file.parent, file, out)
+    write_whole(target, text.encode("utf-8", "replace"), own=out is None)
+    written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
+    values = seen.outputs.reshape(len(names), -1).mean(1)
+    chosen = seen.chosen[0]
+    is_class = model.loss == "cross_entropy"
+    return Explanation(names[chosen], float(values[chosen]), is_class, tuple(written))
 
 
-def _filters(model: Network) -> bytes | None:
-    found = filters(model)
-    return None if found is None else tile_images(list(found[:MOST_MAPS]), signed=True)
-
-
-def _folder(run: Path, file: str, out: Path | None) -> Path:
-    """The folder for the images, made where it is missing. What the user typed may be a link."""
+def _page(folder: Path, file: str, out: Path | None) -> Path:
+    """Where the page is written."""
+    name = f"look-{Path(file).stem}.html"
     if out is None:
-        usual = run / f"look-{Path(file).stem}"
-        own_folder(usual)
-        return usual
+        return folder / name
+    return out / name if out.is_dir() else out
+
+
+def _pictures(seen: Looked, out: Path) -> list[Path]:
+    """Write single pictures to a folder, which is made where it is missing."""
+    model = seen.model
+    if model.tokens:
+        raise FaltungError("pictures: text cannot be drawn; leave them out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise problem(out, error, "not created") from error
-    return out
+    weight = filters(model)
+    made = {} if weight is None else {"filters.png": _tiles(list(weight), signed=True)}
+    wide = [name for name, maps in seen.maps.items() if maps.ndim > 1]
+    for number, name in enumerate(wide):
+        maps = [each[np.newaxis] for each in seen.maps[name]]
+        made[f"maps-{number:02d}-{_file_name(name)}.png"] = _tiles(maps)
+    made["grad-cam.png"] = overlay(seen.sample, seen.heats[0])
+    for name, data in made.items():
+        write_whole(out / name, data, own=True)
+    return [out / name for name in made]
 
 
-def _written(out: Path, pictures: dict[str, bytes | None]) -> list[Path]:
-    """Write the images to a folder."""
-    written = []
-    for name, data in pictures.items():
-        if data is not None:
-            write_whole(out / name, data, own=True)
-            written.append(out / name)
-    return written
+def _tiles(maps: list[Array], signed: bool = False) -> bytes:
+    return tile_images(maps[:MOST_MAPS], signed=signed)
 
 
 def _number(label: str, names: tuple[str, ...]) -> int:

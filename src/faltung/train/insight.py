@@ -1,7 +1,6 @@
 """What a network sees: the maps of its layers, gradients for them, and Grad-CAM. For ``Model``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,6 +11,7 @@ from faltung.data.native import as_array
 from faltung.data.source import scaled
 from faltung.geometry.check import show, truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Graph, Value
 from faltung.program.state import State
 from faltung.runtime.buffers import empty

@@ -1,12 +1,12 @@
 """What a page about one sample shows of the layers: groups of them, and branches side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Concat
 from faltung.graph.summary_row import LayerRow
 from faltung.graph.summary_table import described

@@ -5,13 +5,13 @@ One file that loads nothing, in the style of reports; what comes from outside is
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.train import terminal
 from faltung.train.array_images import is_series, overlay
 from faltung.train.curves import sparkline
@@ -29,11 +29,11 @@ _HERE = Path(__file__).parent
 # Classes that are listed, and of those how many have a heat map of their own.
 CLASSES, HEATS = 10, 2
 # Bytes that all pictures of maps may take; above, fewer and smaller ones are drawn.
-MOST_BYTES = 1_500_000
+MOST_BYTES = 1_300_000
 # (maps of a layer, pixels of a map), each about half of the one before.
 _SIZES = ((64, 56), (48, 48), (32, 40), (24, 32), (12, 28), (6, 24))
 _IN_BRANCH = 4  # times fewer maps for a step inside a block
-_STRIP, _BRANCH_STRIP = 8, 4  # maps side by side in one picture
+_STRIP, _BRANCH_STRIP = 510, 216  # pixels of maps side by side in one picture
 _TOKENS = 400  # that are shown
 _SAMPLE = 300  # pixels of the sample
 _SERIES = 640, 120  # width and height of one that is drawn as curves
@@ -251,7 +251,7 @@ def _group(found: Looked, group: Group, most: int, tile: int, strip: int) -> dic
     maps = found.maps[group.last]
     if maps.ndim > 1 and found.model.layer_values()[group.last].samples > 1:
         maps = maps[0]
-    made = sheet(maps, most=most, tile=tile, columns=strip)
+    made = sheet(maps, most=most, tile=tile, strip=strip)
     return {
         "name": text(group.name),
         "what": text(group.what),

@@ -9,13 +9,13 @@ import base64
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.formats.extras import missing
+from faltung.geometry.record import dataclass
 from faltung.train.array_images import HEAT, SIGNED, colours, middle
 
 Array = npt.NDArray[Any]
@@ -62,10 +62,10 @@ class Sheet:
 
 
 def sheet(
-    maps: Array, *, most: int = 64, tile: int = 56, columns: int = 8, end: float | None = None
+    maps: Array, *, most: int = 64, tile: int = 56, strip: int = 510, end: float | None = None
 ) -> Sheet:
     """Maps (C, *space) of one sample. most: how many are shown; tile: pixels of the longer side of
-    each; columns: tiles of a strip; end: of the scale, by default the largest size of all.
+    each; strip: of several side by side; end: of the scale, by default the largest size of all.
     """
     values = np.nan_to_num(np.asarray(maps, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     flat = values.reshape(len(values), -1)
@@ -85,7 +85,7 @@ def sheet(
     elif values.ndim == 2:
         drawn = [_rows(shaded(_shrunk(shown, _LONGEST)))]
     else:
-        drawn = list(_strips(shaded(_shrunk(middle(shown), tile)), tile, columns))
+        drawn = list(_strips(shaded(_shrunk(middle(shown), tile)), tile, strip))
     return Sheet(
         tuple(_picture(index, signed) for index in drawn),
         -largest if signed else 0.0,
@@ -135,12 +135,13 @@ def _rows(index: Index) -> Index:
     return made
 
 
-def _strips(index: Index, tile: int, columns: int) -> Iterator[Index]:
+def _strips(index: Index, tile: int, strip: int) -> Iterator[Index]:
     """Maps (count, height, width) enlarged, in strips."""
     times = max(round(tile / max(index.shape[1:])), 1)
     index = index.repeat(times, 1).repeat(times, 2)
     gap = _GAP_PIXELS if len(index) > 1 else 0
     high, wide = index.shape[1:]
+    columns = max(strip // (wide + gap), 1)
     for start in range(0, len(index), columns):
         some = index[start : start + columns]
         made = np.full((high + gap, len(some) * (wide + gap)), _GAP, np.uint8)

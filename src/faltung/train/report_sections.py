@@ -113,8 +113,9 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    if best is not None and best.metric is not None and best.val_metric is not None:
-        yield text(_label(best.metric)), terminal.number(best.val_metric), f"epoch {best.epoch}"
+    for name, score in best.scores.items() if best is not None else ():
+        if score is not None:
+            yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
@@ -151,9 +152,8 @@ def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[s
             if any(getattr(row, prefix + name) is not None for row in history)
         ]
         made.append(chart(name, curves, number, top=top, mark=best.epoch if best else None))
-    own = next((row.metric for row in history if row.metric is not None), None)
-    if own is not None:
-        line = Line("validation", epochs, [row.val_metric for row in history])
+    for own in dict.fromkeys(name for row in history for name in row.scores):
+        line = Line("validation", epochs, [row.scores.get(own) for row in history])
         made.append(chart(_label(own), [line], _loss, mark=best.epoch if best else None))
     return [svg for svg in made if svg]
 
@@ -165,8 +165,9 @@ def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> Ep
     def merit(row: EpochMetrics) -> tuple[float, float, int]:
         """The metric, else accuracy or loss; then the loss; then the earlier."""
         less_loss = -math.inf if row.val_loss is None else _least(-row.val_loss)
-        if row.metric is not None and row.val_metric is not None:
-            return _least(better(row.metric, row.val_metric)), less_loss, -row.epoch
+        score = row.scores.get(metric or "")
+        if metric is not None and score is not None:
+            return _least(better(metric, score)), less_loss, -row.epoch
         if row.val_accuracy is not None and metric != "loss":
             return _least(row.val_accuracy), less_loss, -row.epoch
         return less_loss, 0.0, -row.epoch
