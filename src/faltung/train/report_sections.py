@@ -217,13 +217,13 @@ def mistakes(
 
 def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     array = mistake.array
-    drawn = (
+    shown = (
         {}
         if array is None or not np.size(array)
         else drawn(np.asarray(array), _MISTAKE, signed=False)
     )
     sure = mistake.confidence
-    return drawn | {
+    return shown | {
         "true": _class(mistake.true, classes),
         "predicted": _class(mistake.predicted, classes),
         "confidence": "" if sure is None else f"{100 * sure:.3g}%",
