@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from faltung.geometry.check import real, show
@@ -195,6 +195,7 @@ class GELU(Activation):
     array([[-0.16,  0.  ,  1.95]], dtype=float32)
     """
 
+    _: KW_ONLY
     approximate: Literal["none", "tanh"] = "none"
 
     def formula(self) -> Expr:

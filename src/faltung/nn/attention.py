@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
@@ -52,6 +52,7 @@ class Attention(Layer):
     """
 
     heads: int
+    _: KW_ONLY
     kv_heads: int | None = None
     bias: bool = True
     causal: bool = False

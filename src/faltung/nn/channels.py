@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from faltung.geometry.check import real, whole
 from faltung.geometry.errors import FaltungError
@@ -49,6 +49,7 @@ class SqueezeExcite(Layer):
     """
 
     reduced: int
+    _: KW_ONLY
     activation: Layer = ReLU()  # noqa: RUF009 (frozen)
     gate: Layer = Sigmoid()  # noqa: RUF009
     bits: int | None = None
@@ -97,6 +98,7 @@ class LayerScale(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     initial: float = 1e-6
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -121,11 +123,12 @@ class Channels(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Channels(4, 8), (16, 32, 32)).output.shape
+    >>> nn.build(nn.Channels(4, count=8), (16, 32, 32)).output.shape
     (8, 32, 32)
     """
 
     start: int
+    _: KW_ONLY
     count: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:

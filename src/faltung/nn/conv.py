@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 
 from faltung.geometry.adjoint import transposed
@@ -59,6 +59,7 @@ class Conv(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -133,6 +134,7 @@ class ConvTranspose(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     output_padding: PerAxis = 0
@@ -206,6 +208,7 @@ class Local(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -263,6 +266,7 @@ class Linear(Layer):
     """
 
     features: int
+    _: KW_ONLY
     bias: bool = True
     bits: int | None = None
 

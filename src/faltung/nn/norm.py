@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError
@@ -41,6 +41,7 @@ class BatchNorm(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     eps: float = 1e-5
     momentum: float = 0.1
 
@@ -85,6 +86,7 @@ class GroupNorm(Layer):
     """
 
     groups: int
+    _: KW_ONLY
     eps: float = 1e-5
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -122,6 +124,7 @@ class LayerNorm(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     eps: float = 1e-5
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -157,6 +160,7 @@ class LocalResponseNorm(Layer):
     """
 
     size: int = 5
+    _: KW_ONLY
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
@@ -39,6 +39,7 @@ class MaxPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -68,6 +69,7 @@ class AvgPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False
