@@ -113,7 +113,7 @@ def _samples(
     """The samples whose labels are told, and those that the run has held out of its own."""
     from faltung.data.names import printable
     from faltung.data.source import in_units
-    from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
+    from faltung.train.run_dataset import described, like, open_like, parts, reopened
     from faltung.train.run_model import table
     from faltung.train.settings import Settings
     from faltung.train.vocabulary import check_tokens_known
@@ -133,8 +133,7 @@ def _samples(
             check_tokens_known(source, model.graph, printable(arguments.data))
         return in_units(source, model.units), None
     check_reading(arguments)
-    about = data_table(folder)
-    source = opened(about)
+    about, source = reopened(folder)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to tell")
     train, held = parts(source, about["held_out"], Settings.from_dict(table(folder, "train")).seed)

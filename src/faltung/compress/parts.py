@@ -19,7 +19,7 @@ from faltung.data.seeds import SPLIT, permutation
 from faltung.data.source import Source, Subset, in_units, split
 from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
-from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
+from faltung.train.run_dataset import data_table, described, like, open_like, parts, reopened
 from faltung.train.run_folder import BEST, CONFIG, RunFolder
 from faltung.train.run_model import load_model, table
 from faltung.train.settings import Settings
@@ -91,7 +91,7 @@ def open_run(
 def _trained_on(folder: RunFolder, about: Mapping[str, Any]) -> Source:
     """The samples of a run. ValueError, OSError: they are gone, or have changed."""
     try:
-        source = opened(about)
+        _, source = reopened(folder)
     except OSError as error:
         error.add_note("Compressing a run needs the samples that it was trained on, to tune with.")
         raise
