@@ -50,8 +50,6 @@ class SqueezeExcite(Layer):
     """
 
     reduced: int
-    activation: Layer = ReLU()
-    gate: Layer = Sigmoid()
     _: KW_ONLY
     activation: Layer = ReLU()
     gate: Layer = Sigmoid()

@@ -17,6 +17,7 @@ from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model
 from faltung.train.opened import opened
+from faltung.train.places import RELATIVE, check_relative, first_of
 from faltung.train.run_dataset import data_table
 from faltung.train.run_dataset import opened as opened_data
 from faltung.train.run_folder import CONFIG
@@ -76,18 +77,28 @@ class Origin:
         return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
 
     @classmethod
-    def again(cls, found: Mapping[str, Any], where: str, shape: Sequence[int]) -> "Origin":
-        """What a run on samples of this shape started from, which must not have changed. ValueError
-        naming ``where``.
+    def again(
+        cls,
+        found: Mapping[str, Any],
+        where: str,
+        shape: Sequence[int],
+        run: str | os.PathLike[str],
+    ) -> "Origin":
+        """What a run on samples of this shape started from, which must not have changed. run: its
+        folder. ValueError naming ``where``.
         """
         check_table(found, where)
-        origin = cls.open(found["path"], shape[1:])
-        if digest(origin.model) != found["digest"]:
-            raise FaltungError(
-                f"{where}: {printable(found['path'])}, which this run starts from, has changed "
-                "since: start the run anew"
-            )
-        return origin
+
+        def opened_as_it_was(table: Mapping[str, Any]) -> "Origin":
+            origin = cls.open(table["path"], shape[1:])
+            if digest(origin.model) != found["digest"]:
+                raise FaltungError(
+                    f"{where}: {printable(found['path'])}, which this run starts from, has changed "
+                    "since: start the run anew"
+                )
+            return origin
+
+        return first_of(found, run, opened_as_it_was)
 
     def like(self, about: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
         """The data that ``about`` describes, read as the origin's were, and what describes them
@@ -180,6 +191,7 @@ def check_table(found: Mapping[str, Any], where: str) -> None:
             raise FaltungError(
                 f"{where}: from.{name}={show(found.get(name))}: must be {kind.__name__}"
             )
+    check_relative(found, where, "from")
     for name in found:
-        if name not in ENTRIES:
+        if name not in (*ENTRIES, RELATIVE["path"]):
             raise FaltungError(f"{where}: from.{show(name)}: is not known")

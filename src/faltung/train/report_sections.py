@@ -113,9 +113,10 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    for name, score in best.scores.items() if best is not None else ():
-        if score is not None:
-            yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
+    if best is not None:
+        for name, score in best.scores.items():
+            if score is not None:
+                yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
