@@ -92,9 +92,11 @@ def render(data: ReportData) -> str:
     )
 
 
-def rendered(template: Path, **values: object) -> str:
-    """A page of one file in the style of reports. ``template``: a file of Faltung's own."""
-    style = _style()
+def rendered(template: Path, *, styles: Sequence[str] = ("report.css",), **values: object) -> str:
+    """A page of one file in the style of reports. ``template``: a file of Faltung's own, as are
+    ``styles``.
+    """
+    style = _style(tuple(styles))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page: str = _template(template).render(
         version=version(), style=style, style_hash=digest, text=text, percent=percent, **values
@@ -103,8 +105,8 @@ def rendered(template: Path, **values: object) -> str:
 
 
 @cache
-def _style() -> str:
-    return (_HERE / "report.css").read_text("utf-8")
+def _style(names: tuple[str, ...]) -> str:
+    return "".join((_HERE / name).read_text("utf-8") for name in names)
 
 
 @cache

@@ -195,7 +195,7 @@ def _image(pixels: npt.NDArray[np.uint8]) -> tuple[str, int, int]:
     return f"data:image/png;base64,{data}", pixels.shape[1], pixels.shape[0]
 
 
-def _drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
+def drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
     """A picture, or curves where there is one axis of space."""
     values = np.atleast_2d(array)
     if is_series(values):
@@ -221,7 +221,7 @@ def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     drawn = (
         {}
         if array is None or not np.size(array)
-        else _drawn(np.asarray(array), _MISTAKE, signed=False)
+        else drawn(np.asarray(array), _MISTAKE, signed=False)
     )
     sure = mistake.confidence
     return drawn | {
@@ -242,7 +242,7 @@ def filters(weight: Array) -> dict[str, Any] | None:
     """(out, in, *kernel) drawn one by one."""
     if weight.ndim < 3 or not weight.size:
         return None
-    shown = [_drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
+    shown = [drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
     return {"shown": shown, "all": len(weight), "shape": text(weight.shape[1:])}
 
 
