@@ -218,13 +218,10 @@ def mistakes(
 
 def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     array = mistake.array
-    drawn = (
-        {}
-        if array is None or not np.size(array)
-        else drawn(np.asarray(array), _MISTAKE, signed=False)
-    )
+    shown = array is not None and np.size(array)
+    picture = drawn(np.asarray(array), _MISTAKE, signed=False) if shown else {}
     sure = mistake.confidence
-    return drawn | {
+    return picture | {
         "true": _class(mistake.true, classes),
         "predicted": _class(mistake.predicted, classes),
         "confidence": "" if sure is None else f"{100 * sure:.3g}%",

@@ -43,7 +43,7 @@ NOTHING = {
     "class_weight": "none",
 }
 # What runs did before there was a setting that their file therefore lacks.
-EARLIER: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
 # Settings under the names that they had before.
 FORMERLY = {"class_weights": "class_weight"}
 BALANCED = "balanced"
@@ -192,7 +192,7 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        found = {**EARLIER, **{FORMERLY.get(name, name): v for name, v in found.items()}}
+        found = {**BEFORE, **{FORMERLY.get(name, name): v for name, v in found.items()}}
         given = dict(found)
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
