@@ -113,8 +113,8 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    for name, score in best.scores.items() if best is not None else ():
-        if score is not None:
+    for name, score in () if best is None else best.scores.items():
+        if best is not None and score is not None:
             yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
@@ -156,6 +156,23 @@ def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[s
         line = Line("validation", epochs, [row.scores.get(own) for row in history])
         made.append(chart(_label(own), [line], _loss, mark=best.epoch if best else None))
     return [svg for svg in made if svg]
+
+
+def range_test(
+    points: Sequence[tuple[float, float]], config: Mapping[str, object]
+) -> Iterator[str]:
+    """The smoothed loss over the learning rates that were tried, with a ring at the one taken."""
+    if not points:
+        return
+    places = [math.log10(rate) for rate, _ in points]
+    trained = config.get("train")
+    chosen = trained.get("lr") if isinstance(trained, Mapping) else None
+    mark = None
+    if isinstance(chosen, int | float) and chosen > 0:
+        mark = min(places, key=lambda place: abs(place - math.log10(chosen)))
+    line = Line("loss", places, [loss for _, loss in points])
+    title = "loss in the test of learning rates"
+    yield chart(title, [line], _loss, x_title="learning rate, power of ten", mark=mark)
 
 
 def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
