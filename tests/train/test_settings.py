@@ -128,7 +128,6 @@ def test_names_that_settings_had_before_are_read() -> None:
         ({"augment": USUAL["augment"] | {"turn": 3}}, "augment.turn: is not a setting"),
         ({"augment": 3}, "augment=3: must be a table"),
         ({"augment": USUAL["augment"] | {"shift": "far"}}, "shift='far'"),
-        ({"augment": {"shift": 1}}, "augment.flip: is missing"),
         ({"clip": "nothing"}, "clip='nothing': must be a number"),
         ({"__class__": 3}, "__class__: is not a setting"),
         ({"lr": [1.0]}, "lr=[1.0]: must be a number"),

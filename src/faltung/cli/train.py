@@ -101,6 +101,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
         settings=settings,
         reading=reading,
         held_out=arguments.held_out,
+        val=arguments.val,
         start=arguments.start,
         out=arguments.out,
         watch=_given(arguments, WATCHED),

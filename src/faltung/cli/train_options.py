@@ -10,7 +10,8 @@ from faltung.train import defaults
 HELP = """\
 DATA is one of
   digits              1,797 handwritten digits that come with faltung
-  a folder            of pictures or NIfTI volumes, one subfolder per class
+  a folder            of pictures or NIfTI volumes, one subfolder per class; or
+                      with train/ and val/ in it, each with such subfolders
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
@@ -117,7 +118,7 @@ AUGMENT: dict[str, tuple[Callable[[str], Any], str]] = {
     "scale": (float, "enlarge or shrink by a factor of up to 1 + X; series in time"),
     "bend": (float, "displace by up to this many pixels or steps, smoothly"),
     "randaugment": (int, "make this many random changes of each picture (RandAugment)"),
-    "magnitude": (float, "their strength, from 0 to 10 (default: 9)"),
+    "magnitude": (float, "their strength, from 0 to 10 (default: 9.0)"),
     "colour": (float, "change brightness, contrast and saturation by up to this part"),
     "erase": (float, "replace a box by noise, with this probability"),
     "cutout": (int, "blank out a square with sides of this many pixels"),
@@ -194,6 +195,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="part of the samples held out for validation, 0 to train on everything "
         f"(default: {defaults.HELD_OUT})",
+    )
+    group.add_argument(
+        "--val",
+        metavar="DATA",
+        help="samples to validate on, of any kind that DATA may be (default: the folder val/ in "
+        "DATA, if it has train/ and val/, else a part of the samples)",
     )
     group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
     group.add_argument(

@@ -6,7 +6,6 @@ them and without.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from logging import WARNING, getLogger
 from pathlib import Path
 from time import time
@@ -18,6 +17,7 @@ from faltung.formats.extras import missing
 from faltung.geometry.check import is_sequence, show
 from faltung.geometry.check import path as check_path
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.train.metrics import EpochMetrics
 
 STOP = "stop"

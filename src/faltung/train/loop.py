@@ -58,6 +58,7 @@ class Loop:
     ``history`` has the metrics of each epoch, ``position`` is where the run ended, ``compiled`` the
     seconds spent compiling. ``teacher``: whose answers the network learns from too. ``callbacks``:
     called with each ``Epoch``. ``typed``: settings are called by the options of the command line.
+    ``part``: whether other samples come in other runs, so that these may be of one class.
     ValueError, TypeError: settings that do not fit the samples.
     """
 
@@ -75,12 +76,13 @@ class Loop:
         lines: bool = True,
         callbacks: tuple[Callback, ...] = (),
         typed: bool = False,
+        part: bool = False,
     ) -> None:
         self.callbacks, self.typed = callbacks, typed
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
         self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
-        check_run(model, settings, train, held)
+        check_run(model, settings, train, held, part=part)
         self.teacher = teacher
         if teacher is not None:
             teacher.check(model, settings.loss)

@@ -11,9 +11,9 @@ import csv
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 120
 SMOOTH = 0.9  # of the mean of losses that stays at a step

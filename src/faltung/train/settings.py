@@ -1,7 +1,7 @@
 """The settings of a training run, plain data, so that a run can be repeated from a file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from numbers import Real
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
 from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import (
@@ -41,11 +42,12 @@ NOTHING = {
     "ema": "none",
     "class_weight": "none",
 }
+# What runs did before there was a setting that their file therefore lacks.
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+# Settings under the names that they had before.
+FORMERLY = {"class_weights": "class_weight"}
 BALANCED = "balanced"
 FIND = "find"  # the learning rate that a range test suggests
-# Settings under the names that they had before, and what a run did that lacks a newer one.
-FORMERLY = {"class_weights": "class_weight"}
-BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +194,12 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        given = {FORMERLY.get(name, name): value for name, value in found.items()}
-        found = given = {**BEFORE, **given}
-        augment = found.get("augment")
+        found = {**BEFORE, **{FORMERLY.get(name, name): v for name, v in found.items()}}
+        given = dict(found)
+        augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
+        augment = {**asdict(Augment()), **augment}  # what a file does not name is not done
         for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
             names = [f.name for f in fields(known)]
             for name in table:
