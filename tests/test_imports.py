@@ -33,6 +33,7 @@ NUMPY_FROM = "reference"
 LLVMLITE_IN = ("codegen", "jit")
 FRAMEWORKS = {
     "torch": ("torch",),
+    "joblib": ("sklearn",),  # comes with scikit-learn
     "sklearn": ("sklearn",),
     "dask": ("dask",),
     "onnx": ("formats", "onnx"),
@@ -49,6 +50,7 @@ EXTRAS = {
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
     "openvino": ("onnx",),
+    "pillow_heif": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
     "sympy": ("torch",),  # comes with PyTorch

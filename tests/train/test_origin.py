@@ -168,7 +168,7 @@ def test_killed_while_it_writes_it_ends_with_the_same_bits(
 ) -> None:
     """From before the first checkpoint, when the weights to start from are read again, on."""
     words = ["train", old / "three.npz", "--from", old / "run", "--freeze", "2", "--epochs=2"]
-    words += ["--batch=16", "--sampler=balanced", "--class-weights=1,2,3", "--metric=f1"]
+    words += ["--batch=16", "--sampler=balanced", "--class-weight=1,2,3", "--metric=f1"]
     whole = old / "whole"
     if not whole.exists():
         assert run(*words, "--out", whole).returncode == 0

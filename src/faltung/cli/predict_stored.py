@@ -5,7 +5,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.tiles_progress import tiles_progress
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.data.boxes import Boxes
@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dense", action="store_true", help="with --out: the network of a classifier, made dense"
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="with --out: replace a Zarr array that is there"
+        "--overwrite",
+        action="store_true",
+        help="replace the Zarr array of --out, or the table of --csv, that is there",
     )
 
 

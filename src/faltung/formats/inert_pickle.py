@@ -9,11 +9,11 @@ are left out.
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # What messages show of a text.
 _SHOWN = 60

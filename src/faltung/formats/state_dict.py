@@ -12,7 +12,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
@@ -24,6 +23,7 @@ from faltung.formats.inert_pickle import Call, Name, read_pickle, said
 from faltung.formats.tensors import Tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
+from faltung.geometry.record import dataclass
 from faltung.runtime.halves import whole
 from faltung.runtime.memory import require
 

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from faltung.data.names import listing, printable
 from faltung.formats.tensors import load_tensors
 from faltung.geometry.check import path as check_path
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.model import Model
 from faltung.train.network import FORMAT
 from faltung.train.run_folder import BEST, CONFIG, LAST, METRICS, REPORT, RunFolder

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from faltung.data.open import NAMED
 from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nets.table import key, row
 from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model
 from faltung.train.opened import opened
+from faltung.train.places import RELATIVE, check_relative, first_of
 from faltung.train.pretrained import is_weights, packaged
 from faltung.train.run_dataset import data_table
 from faltung.train.run_dataset import opened as opened_data
@@ -113,21 +115,26 @@ class Origin:
         found: Mapping[str, Any],
         where: str,
         shape: Sequence[int],
+        run: str | os.PathLike[str],
         net: Mapping[str, Any] | None = None,
     ) -> "Origin":
-        """What a run on samples of this shape started from, which must not have changed. ``net``:
-        the table of its network. ValueError naming ``where``.
+        """What a run on samples of this shape started from, which must not have changed. run: its
+        folder. net: the table of its network. ValueError naming ``where``.
         """
         check_table(found, where)
         options = dict(net or {})
         name = options.pop("name", None)
-        origin = cls.open(found["path"], shape[1:], net=name, options=options).at_shape(shape)
-        if digest(origin.model) != found["digest"]:
-            raise FaltungError(
-                f"{where}: {printable(found['path'])}, which this run starts from, has changed "
-                "since: start the run anew"
-            )
-        return origin
+
+        def opened_as_it_was(table: Mapping[str, Any]) -> "Origin":
+            origin = cls.open(table["path"], shape[1:], net=name, options=options).at_shape(shape)
+            if digest(origin.model) != found["digest"]:
+                raise FaltungError(
+                    f"{where}: {printable(found['path'])}, which this run starts from, has changed "
+                    "since: start the run anew"
+                )
+            return origin
+
+        return first_of(found, run, opened_as_it_was)
 
     def at_shape(self, shape: Sequence[int]) -> "Origin":
         """The same for samples of another size, where its parameters fit them too; else this."""
@@ -232,6 +239,7 @@ def check_table(found: Mapping[str, Any], where: str) -> None:
             raise FaltungError(
                 f"{where}: from.{name}={show(found.get(name))}: must be {kind.__name__}"
             )
+    check_relative(found, where, "from")
     for name in found:
-        if name not in ENTRIES:
+        if name not in (*ENTRIES, RELATIVE["path"]):
             raise FaltungError(f"{where}: from.{show(name)}: is not known")
