@@ -50,6 +50,7 @@ EXTRAS = {
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
     "openvino": ("onnx",),
+    "pillow_heif": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
     "sympy": ("torch",),  # comes with PyTorch

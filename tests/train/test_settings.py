@@ -10,7 +10,7 @@ import pytest
 from faltung.data.augment import Augment
 from faltung.program.optimizer import SGD, AdamW
 from faltung.train import defaults
-from faltung.train.settings import EARLIER, Settings
+from faltung.train.settings import BEFORE, Settings
 
 USUAL = Settings().as_dict()
 
@@ -139,13 +139,13 @@ def test_files_that_hold_something_else(found: dict[str, Any], message: str) -> 
 
 
 def test_older_files_mean_what_they_meant() -> None:
-    found = {key: value for key, value in USUAL.items() if key not in EARLIER}
+    found = {key: value for key, value in USUAL.items() if key not in BEFORE}
     made = Settings.from_dict(found)
     assert (made.accumulate, made.ema, made.metrics) == (1, None, ())
-    assert set(EARLIER) < set(USUAL)
+    assert set(BEFORE) < set(USUAL)
 
 
-@pytest.mark.parametrize("name", sorted(set(USUAL) - set(EARLIER)))
+@pytest.mark.parametrize("name", sorted(set(USUAL) - set(BEFORE)))
 def test_a_file_says_everything(name: str) -> None:
     found = {key: value for key, value in USUAL.items() if key != name}
     with pytest.raises((TypeError, ValueError), match=name):

@@ -99,6 +99,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
         settings=settings,
         reading=reading,
         held_out=arguments.held_out,
+        val=arguments.val,
         start=arguments.start,
         out=arguments.out,
         **_given(arguments, ["teacher", *TAUGHT]),

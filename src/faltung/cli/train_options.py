@@ -9,7 +9,8 @@ from faltung.train import defaults
 HELP = """\
 DATA is one of
   digits              1,797 handwritten digits that come with faltung
-  a folder            of pictures or NIfTI volumes, one subfolder per class
+  a folder            of pictures or NIfTI volumes, one subfolder per class; or
+                      with train/ and val/ in it, each with such subfolders
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
@@ -156,6 +157,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="part of the samples held out for validation, 0 to train on everything "
         f"(default: {defaults.HELD_OUT})",
+    )
+    group.add_argument(
+        "--val",
+        metavar="DATA",
+        help="samples to validate on, of any kind that DATA may be (default: the folder val/ in "
+        "DATA, if it has train/ and val/, else a part of the samples)",
     )
     group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
     group.add_argument(

@@ -1,12 +1,12 @@
 """Which network an estimator trains, and how, where it is not told: by the shape of a sample."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.nets.table import get
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv, Linear

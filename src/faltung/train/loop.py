@@ -284,7 +284,7 @@ class Loop:
         state, batches = self.model.state, self._endless()
         before, place = state.memory.copy(), count()
 
-        def train(_: int, rate: float) -> float:
+        def train(rate: float) -> float:
             losses, total = 0.0, 0.0
             for number in place:
                 if interrupted():

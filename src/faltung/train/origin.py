@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from faltung.data.open import NAMED
 from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model
-from faltung.train.run_dataset import data_table, opened
-from faltung.train.run_folder import BEST, CONFIG, LAST
-from faltung.train.run_model import load_model, table
+from faltung.train.opened import opened
+from faltung.train.places import RELATIVE, check_relative, first_of
+from faltung.train.run_dataset import data_table
+from faltung.train.run_dataset import opened as opened_data
+from faltung.train.run_folder import CONFIG
+from faltung.train.run_model import table
 from faltung.train.transfer import digest, take_matching, with_outputs
 
 # Entries of the table [from] of a config, and their types.
@@ -58,17 +62,13 @@ class Origin:
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
             read = _read_as(model, kind)
             return cls(str(place), said, model, printable(place.stem), reading=read, option="--net")
-        if not place.is_dir():
-            if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
-                raise FaltungError(
-                    f"{option}={said}: is a checkpoint without its network; give the run's folder"
-                )
-            model = Model.load(path)
+        found = opened(path)
+        model, folder = found.model, found.folder
+        if folder is None:
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
             return cls(
                 str(place), said, model, printable(place.stem), reading=_read_as(model, kind)
             )
-        model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
         columns = about.get("columns")
@@ -77,18 +77,28 @@ class Origin:
         return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
 
     @classmethod
-    def again(cls, found: Mapping[str, Any], where: str, shape: Sequence[int]) -> "Origin":
-        """What a run on samples of this shape started from, which must not have changed. ValueError
-        naming ``where``.
+    def again(
+        cls,
+        found: Mapping[str, Any],
+        where: str,
+        shape: Sequence[int],
+        run: str | os.PathLike[str],
+    ) -> "Origin":
+        """What a run on samples of this shape started from, which must not have changed. run: its
+        folder. ValueError naming ``where``.
         """
         check_table(found, where)
-        origin = cls.open(found["path"], shape[1:])
-        if digest(origin.model) != found["digest"]:
-            raise FaltungError(
-                f"{where}: {printable(found['path'])}, which this run starts from, has changed "
-                "since: start the run anew"
-            )
-        return origin
+
+        def opened_as_it_was(table: Mapping[str, Any]) -> "Origin":
+            origin = cls.open(table["path"], shape[1:])
+            if digest(origin.model) != found["digest"]:
+                raise FaltungError(
+                    f"{where}: {printable(found['path'])}, which this run starts from, has changed "
+                    "since: start the run anew"
+                )
+            return origin
+
+        return first_of(found, run, opened_as_it_was)
 
     def like(self, about: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
         """The data that ``about`` describes, read as the origin's were, and what describes them
@@ -101,7 +111,7 @@ class Origin:
             tried = [{**self.reading, **about}, {**arrays, **about}, *tried]
         for number, each in enumerate(tried):
             try:
-                source = opened(each)
+                source = opened_data(each)
             except FaltungError:
                 if number == len(tried) - 1:
                     raise
@@ -181,6 +191,7 @@ def check_table(found: Mapping[str, Any], where: str) -> None:
             raise FaltungError(
                 f"{where}: from.{name}={show(found.get(name))}: must be {kind.__name__}"
             )
+    check_relative(found, where, "from")
     for name in found:
-        if name not in ENTRIES:
+        if name not in (*ENTRIES, RELATIVE["path"]):
             raise FaltungError(f"{where}: from.{show(name)}: is not known")

@@ -113,9 +113,10 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    for name, score in best.scores.items() if best is not None else ():
-        if score is not None:
-            yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
+    if best is not None:
+        for name, score in best.scores.items():
+            if score is not None:
+                yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
@@ -194,7 +195,7 @@ def _image(pixels: npt.NDArray[np.uint8]) -> tuple[str, int, int]:
     return f"data:image/png;base64,{data}", pixels.shape[1], pixels.shape[0]
 
 
-def _drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
+def drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
     """A picture, or curves where there is one axis of space."""
     values = np.atleast_2d(array)
     if is_series(values):
@@ -220,7 +221,7 @@ def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     drawn = (
         {}
         if array is None or not np.size(array)
-        else _drawn(np.asarray(array), _MISTAKE, signed=False)
+        else drawn(np.asarray(array), _MISTAKE, signed=False)
     )
     sure = mistake.confidence
     return drawn | {
@@ -241,7 +242,7 @@ def filters(weight: Array) -> dict[str, Any] | None:
     """(out, in, *kernel) drawn one by one."""
     if weight.ndim < 3 or not weight.size:
         return None
-    shown = [_drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
+    shown = [drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
     return {"shown": shown, "all": len(weight), "shape": text(weight.shape[1:])}
 
 

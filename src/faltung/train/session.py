@@ -29,8 +29,9 @@ from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
+from faltung.train.places import with_relative
 from faltung.train.report import write_report
-from faltung.train.run_dataset import OWN, data_table, described, opened, parts
+from faltung.train.run_dataset import OWN, data_table, described, opened, parts, reopened
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
@@ -142,6 +143,7 @@ def create(
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     held_out: float | None = None,
+    val: str | None = None,
     start: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
@@ -154,11 +156,12 @@ def create(
     data: a name or a path. net: a name; by default the usual one for the data. options: of the
     network. settings: fields of ``Settings`` and ``Augment``, by default as in ``PRESETS``.
     reading: options of ``open_source``. held_out: the part of the samples to hold out, 0 for none.
-    start: another run, or a model, whose weights this one starts from. teacher: one whose answers
-    it learns from too, at this temperature, as this part of the loss.
+    val: data to hold out instead. start: another run, or a model, whose weights this one starts
+    from. teacher: one whose answers it learns from too, at this temperature, as this part of the
+    loss.
     """
     _check_needed()
-    _check_held_out(held_out, settings or {})
+    _check_held_out(held_out, settings or {}, val)
     taught = None
     if teacher is None:
         check_alone(distil, temperature, "--teacher RUN")
@@ -167,6 +170,8 @@ def create(
     path = data if data in NAMED else os.path.abspath(data)
     loss = (settings or {}).get("loss", LOSS)
     about = {"path": path, "strict": False, **(reading or {})}
+    if val is not None:
+        about["val"] = val if val in NAMED else os.path.abspath(val)
     about["targets"] = TARGETS.get(loss, "labels")
     options = dict(options or {})
     if net is not None and net.lower().endswith(".onnx"):
@@ -217,16 +222,19 @@ def create(
         precision=wanted.precision,
     )
     model.loss, model.layout = wanted.loss, layout_in(source)
-    began = {} if origin is None else {"from": origin.give(model, wanted.freeze)}
+    near = RunFolder.place(out)
+    began = {}
+    if origin is not None:
+        began["from"] = with_relative(origin.give(model, wanted.freeze), near)
     if origin is not None and source.kind == "text":
         _check_vocabulary(model, source, origin)
     config = {
-        "data": {**about, **described(source)},
+        "data": with_relative({**about, **described(source)}, near),
         "net": {"name": name, **options},
         "model": {name: value for name, value in model.about().items() if value is not None},
         "train": wanted.as_dict(),
         **began,
-        **({} if taught is None else {"teacher": taught.about}),
+        **({} if taught is None else {"teacher": with_relative(taught.about, near)}),
     }
     session = Session(config, source, model, taught)
     session.loop.folder = RunFolder.create(out, config, f"{Path(data).stem}-{name}")
@@ -235,10 +243,17 @@ def create(
     return session
 
 
-def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None:
+def _check_held_out(
+    held_out: float | None, settings: Mapping[str, Any], val: str | None = None
+) -> None:
     """ValueError: no part of the samples, or settings that need a part when there is none."""
     if held_out is None:
         return
+    if val is not None:
+        raise FaltungError(
+            f"--held-out={held_out:g}: --val {printable(val)} says what is held out; leave one of "
+            "the two out"
+        )
     if not 0 <= held_out < 1:
         raise FaltungError(
             f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
@@ -318,9 +333,10 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
                 f"{folder.path}: is a compressed run, which has no end to go on from: train it "
                 "further with --from, and resume a compression with `faltung compress --resume`"
             )
-        about, trained = data_table(folder), table(folder, "train")
+        data_table(folder)
+        trained = table(folder, "train")
         check_tables(folder)
-        source = opened(about)
+        about, source = reopened(folder)
         for name, value in described(source).items():
             if about.get(name) != value:
                 raise FaltungError(
@@ -333,10 +349,11 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
             raise FaltungError(f"{where}: [train]: {error}") from error
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
-            Origin.again(table(folder, "from"), str(where), model.input_shape).give(model)
+            began = Origin.again(table(folder, "from"), str(where), model.input_shape, folder.path)
+            began.give(model)
         taught = None
         if "teacher" in folder.config:
-            taught = teacher_again(table(folder, "teacher"), str(where))
+            taught = teacher_again(table(folder, "teacher"), str(where), folder.path)
         try:
             session = Session(folder.config, source, model, taught)
         except FaltungMemoryError as error:

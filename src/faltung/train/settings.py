@@ -1,7 +1,7 @@
 """The settings of a training run, plain data, so that a run can be repeated from a file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from numbers import Real
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
 from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import (
@@ -209,7 +210,7 @@ class Settings:
                     )
         for name, word in NOTHING.items():
             given[name] = None if given[name] == word else given[name]
-        return Settings(**given, augment=Augment(**augment))
+        return Settings(**{**given, "augment": Augment(**augment)})
 
 
 # Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
