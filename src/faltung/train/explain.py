@@ -71,7 +71,7 @@ def explain(
     seen = looked(model, samples[0], None if label is None else _number(label, names), layer)
     text = page(seen, Path(file).name, printable(run))
     target = _page(found.file.parent, file, out)
-    write_whole(target, text.encode("utf-8", "replace"), own=out is None)
+    write_whole(target, text.encode("utf-8", "replace"), own=target != out)
     written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
     values = seen.outputs.reshape(len(names), -1).mean(1)
     chosen = seen.chosen[0]

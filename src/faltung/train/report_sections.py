@@ -113,9 +113,10 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    for name, score in best.scores.items() if best is not None else ():
-        if score is not None:
-            yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
+    if best is not None:
+        for name, score in best.scores.items():
+            if score is not None:
+                yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
@@ -156,6 +157,23 @@ def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[s
         line = Line("validation", epochs, [row.scores.get(own) for row in history])
         made.append(chart(_label(own), [line], _loss, mark=best.epoch if best else None))
     return [svg for svg in made if svg]
+
+
+def range_test(
+    points: Sequence[tuple[float, float]], config: Mapping[str, object]
+) -> Iterator[str]:
+    """The smoothed loss over the learning rates that were tried, with a ring at the one taken."""
+    if not points:
+        return
+    places = [math.log10(rate) for rate, _ in points]
+    trained = config.get("train")
+    chosen = trained.get("lr") if isinstance(trained, Mapping) else None
+    mark = None
+    if isinstance(chosen, int | float) and chosen > 0:
+        mark = min(places, key=lambda place: abs(place - math.log10(chosen)))
+    line = Line("loss", places, [loss for _, loss in points])
+    title = "loss in the test of learning rates"
+    yield chart(title, [line], _loss, x_title="learning rate, power of ten", mark=mark)
 
 
 def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
@@ -217,13 +235,10 @@ def mistakes(
 
 def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     array = mistake.array
-    shown = (
-        {}
-        if array is None or not np.size(array)
-        else drawn(np.asarray(array), _MISTAKE, signed=False)
-    )
+    shown = array is not None and np.size(array)
+    picture = drawn(np.asarray(array), _MISTAKE, signed=False) if shown else {}
     sure = mistake.confidence
-    return shown | {
+    return picture | {
         "true": _class(mistake.true, classes),
         "predicted": _class(mistake.predicted, classes),
         "confidence": "" if sure is None else f"{100 * sure:.3g}%",
