@@ -112,7 +112,7 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray"}
+PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray"}
 OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", *PACKAGES}
 
 LAYERS: dict[str, tuple[Any, ...]] = {

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from faltung import dask, data, ndimage, nets, nn, onnx, signal, xarray
+    from faltung import dask, data, ndimage, nets, nn, onnx, signal, sklearn, xarray
     from faltung.geometry.conv import ConvSpec, conv_spec
     from faltung.geometry.errors import FaltungError
     from faltung.geometry.text import parse
@@ -74,7 +74,7 @@ _HOME = {
     "faltung.train.model": "Model",
 }
 # Packages of their own, which `import faltung` alone does not load.
-_PACKAGES = ("dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray")
+_PACKAGES = ("dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray")
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
@@ -122,6 +122,7 @@ __all__ = [
     "plan_weight_grad",
     "set_threads",
     "signal",
+    "sklearn",
     "xarray",
 ]
 

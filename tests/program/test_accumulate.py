@@ -25,7 +25,7 @@ def trained(rule: Rule, weights: tuple[float, ...] | None, batches: bool) -> dic
     model = Model(net, (1, 6, 6))
     training = differentiate(model.training_graph, weighted=weights is not None)
     slots = Slots(model.state, rule)
-    given: dict[str, Any] = {"class_weights": weights}
+    given: dict[str, Any] = {"class_weight": weights}
     if not batches:
         whole = TrainingStep(training, model.state, slots, 10, **given)
         for step in range(3):

@@ -63,7 +63,7 @@ def test_without_a_validation_the_model_has_the_average() -> None:
         model = Model(net(), (1, 8, 8))
         model.fit(train, ema=ema, **given)
         found.append(model.parameters["linear1.weight"])
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
 
 
 def test_it_soon_forgets_where_it_began() -> None:

@@ -10,7 +10,7 @@ import pytest
 from faltung.data.augment import Augment
 from faltung.program.optimizer import SGD, AdamW
 from faltung.train import defaults
-from faltung.train.settings import EARLIER, Settings
+from faltung.train.settings import BEFORE, Settings
 
 USUAL = Settings().as_dict()
 
@@ -68,7 +68,7 @@ def test_each_optimizer_has_its_rate() -> None:
         ({"optimizer": "adam"}, "optimizer='adam': must be one of sgd, adamw"),
         ({"optimizer": ["sgd"]}, "optimizer=['sgd']: must be one of"),
         ({"schedule": "step"}, "schedule='step': must be one of constant, cosine, one_cycle"),
-        ({"loss": "l1"}, "loss='l1': must be one of cross_entropy, mse"),
+        ({"loss": "l1"}, "loss='l1': must be one of cross_entropy, binary_cross_entropy, mse"),
         ({"lr": 0}, "lr=0: must be above 0 and finite"),
         ({"lr": float("nan")}, "lr=nan: must be above 0 and finite"),
         ({"lr": "fast"}, "lr='fast': must be a number"),
@@ -92,13 +92,13 @@ def test_each_optimizer_has_its_rate() -> None:
         ),
         ({"loss": "mse", "sampler": "balanced"}, "sampler='balanced': applies to labels, not to"),
         ({"sampler": "random"}, "sampler='random': must be one of shuffled, balanced"),
-        ({"metric": "f2"}, "metric='f2': must be one of loss, accuracy, balanced_accuracy, f1"),
+        ({"metric": "f2"}, "metric='f2': must be one of loss, accuracy, top5, balanced_accuracy, f1"),
         ({"metric": "r2"}, "metric='r2': does not apply to labels; these do: loss, accuracy"),
         ({"loss": "mse", "metric": "f1"}, "metric='f1': does not apply to numbers; these do: loss"),
         ({"class_weight": [1, -1]}, "class_weight: -1: must be at least 0 and finite"),
         ({"class_weight": [0, 0]}, "class_weight=[0, 0]: must not all be 0"),
         ({"class_weight": ["a"]}, "class_weight: 'a': must be a number"),
-        ({"class_weight": "even"}, "class_weight='even': must be 'balanced' or one number"),
+        ({"class_weight": "even"}, "class_weight='even': must be 'balanced', one number"),
         ({"freeze": 1.5}, "freeze=1.5: must be 'all-but-last', a number of layers or their names"),
         ({"freeze": ""}, "freeze='': must not be empty"),
         ({"metrics": "f1"}, "metrics='f1': must be a list of names"),
@@ -139,13 +139,13 @@ def test_files_that_hold_something_else(found: dict[str, Any], message: str) -> 
 
 
 def test_older_files_mean_what_they_meant() -> None:
-    found = {key: value for key, value in USUAL.items() if key not in EARLIER}
+    found = {key: value for key, value in USUAL.items() if key not in BEFORE}
     made = Settings.from_dict(found)
     assert (made.accumulate, made.ema, made.metrics) == (1, None, ())
-    assert set(EARLIER) < set(USUAL)
+    assert set(BEFORE) < set(USUAL)
 
 
-@pytest.mark.parametrize("name", sorted(set(USUAL) - set(EARLIER)))
+@pytest.mark.parametrize("name", sorted(set(USUAL) - set(BEFORE)))
 def test_a_file_says_everything(name: str) -> None:
     found = {key: value for key, value in USUAL.items() if key != name}
     with pytest.raises((TypeError, ValueError), match=name):

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from faltung.cli.line import line
+from faltung.cli.options import RUN
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"class": "label"}
@@ -18,7 +19,7 @@ files written to FOLDER (by default look-FILE in the folder of the run):
   grad-cam.png        which parts of the input speak for the class (Grad-CAM,
                       Selvaraju et al., 2017)
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument("file", metavar="FILE", help="a picture, series or volume")
     parser.add_argument(
         "--class", dest="label", metavar="NAME", help="class for Grad-CAM (default: the likeliest)"

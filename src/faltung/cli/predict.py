@@ -5,7 +5,6 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
 from faltung.cli.line import DONE, IN_PART, line
+from faltung.cli.options import RUN
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.train.model import Model
@@ -45,7 +46,7 @@ and answered tile by tile, with the bits of the whole at once: from Zarr,
 OME-Zarr or (Big)TIFF to a Zarr array, or for OME-Zarr to an OME-Zarr.
 Interrupted, the same command goes on where it was.
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
@@ -64,15 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         return predict_stored.run(arguments)
     from faltung.data.files import read_files
+    from faltung.train.opened import opened
     from faltung.train.run_dataset import like
-    from faltung.train.run_model import load_model
 
-    model, folder = load_model(arguments.run_folder)
+    found = opened(arguments.run_folder)
+    model = found.model
     failed = Failed()
     write = _table(model) if arguments.csv else _lines(model)
     read = partial(
         read_files,
-        like=like(model, folder),
+        like=like(model, found.folder),
         x=arguments.x,
         labels=arguments.labels,
         note=_note,
@@ -199,6 +201,8 @@ def _table(model: "Model") -> Write:
     places = [" ".join(map(str, place)) for place in product(*map(range, output.space))]
     if classes is None:
         writer.writerow(["name", *(f"output{i}" for i in range(output.size))])
+    elif model.targets == "flags" and not output.space:
+        writer.writerow(["name", *map(text, classes)])
     elif output.space:
         writer.writerow(["name", *places])
     else:
@@ -207,7 +211,7 @@ def _table(model: "Model") -> Write:
     def write(names: Sequence[str], outputs: Any) -> None:
         for name, each in zip(map(text, names), outputs, strict=True):
             best = each.argmax(0)
-            if classes is None:
+            if classes is None or (model.targets == "flags" and not output.space):
                 writer.writerow([name, *map(_number, each.ravel())])
             elif output.space:
                 writer.writerow([name, *(text(classes[i]) for i in best.ravel())])
@@ -245,6 +249,10 @@ def _words(model: "Model", output: Any) -> str:
         flat = output.ravel()
         shown = "  ".join(f"{value:.6g}" for value in flat[:SHOWN_NUMBERS])
         return shown + ("  ..." if flat.size > SHOWN_NUMBERS else "")
+    if model.targets == "flags" and output.ndim == 1:  # each label by itself
+        order = (-output).argsort(kind="stable")
+        likely = [i for i in order if output[i] > 0.5][:SHOWN_NUMBERS]
+        return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in likely or order[:1])
     if output.ndim > 1:  # the share of positions where each is the likeliest
         best = output.argmax(0)
         output = np.bincount(best.ravel(), minlength=len(output)) / best.size
@@ -254,6 +262,6 @@ def _words(model: "Model", output: Any) -> str:
 
 def _classes(model: "Model") -> Sequence[str] | None:
     """The names of the classes; None where outputs are numbers."""
-    if model.loss != "cross_entropy":
+    if model.targets not in ("labels", "flags"):
         return None
     return model.classes or tuple(map(str, range(model.graph.output.channels)))

@@ -5,7 +5,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.tiles_progress import tiles_progress
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.data.boxes import Boxes
@@ -49,11 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict one stored picture; 1 if outputs are not finite somewhere."""
-    from faltung.train.run_model import load_model
+    from faltung.train.opened import open_model
 
     if len(arguments.files) > 1:
         raise FaltungError(f"--out={arguments.out}: is for one FILE, got {len(arguments.files)}")
-    model, _ = load_model(arguments.run_folder)
+    model = open_model(arguments.run_folder)
     if arguments.dense:
         model = model.dense()
     if not model.graph.output.space:
@@ -83,7 +83,7 @@ class _Job:
         path, out = Path(arguments.files[0]), Path(arguments.out)
         stored = open_stored(path, arguments.level)
         boxes = _boxes(stored, model)
-        labels = model.loss == "cross_entropy" and not arguments.probabilities
+        labels = model.targets == "labels" and not arguments.probabilities
         count = None if labels else model.graph.output.channels
         place = out / "0" if stored.ome else out
         task = _task(model, path, stored, labels, arguments)
@@ -91,7 +91,7 @@ class _Job:
         tiled = Tiled(
             model,
             boxes,
-            softmax=model.loss == "cross_entropy",
+            softmax=model.targets in ("labels", "flags"),
             tile=before.get("tile", arguments.tile),
             divisor=before.get("divisor"),
         )
@@ -245,7 +245,7 @@ def _opened(
     classes = list(model.classes or map(str, range(channels)))
     dtype = np.min_scalar_type(channels - 1) if labels else tiled.dtype
     known: dict[str, Any] = {"tile": list(tiled.tile), "divisor": tiled.divisor}
-    if model.loss == "cross_entropy":
+    if model.targets in ("labels", "flags"):
         known["classes"] = classes
     return open_target(
         place,

@@ -6,7 +6,6 @@ together.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from faltung.data.randaugment import MOST, randaugment
 from faltung.data.warp import warp
 from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 Batch = npt.NDArray[np.float32]
 Random = np.random.Generator

@@ -1,7 +1,6 @@
 """``open_source``: data of any kind, recognised and opened. A reader is a row of ``READERS``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
@@ -16,6 +15,7 @@ from faltung.data.source import SampleKind, Source, in_units
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,9 @@ def weights_in(source: object) -> Array | None:
     return getattr(source, "weights", None)
 
 
-def weighted(source: "Source", weights: npt.ArrayLike | None, name: str = "sample_weight") -> "Source":
+def weighted(
+    source: "Source", weights: npt.ArrayLike | None, name: str = "sample_weight"
+) -> "Source":
     """A source whose samples have these weights; itself for None. ValueError, TypeError: others
     than one number from 0 for each sample, not all 0.
     """

@@ -23,7 +23,8 @@ def understood(y: Array, wanted: TargetKind | None, where: str, *, maps: bool = 
 
     A row with a single 1 among zeros is the label of its place (one-hot), unless they are ``maps``,
     labels of every position. With ``wanted`` labels, whole floats are labels; with ``wanted``
-    numbers, ints are numbers; with ``wanted`` flags, they are 0 or 1 for each of several labels. ValueError: what is wanted is not there.
+    numbers, ints are numbers; with ``wanted`` flags, they are 0 or 1 for each of several labels.
+    ValueError: what is wanted is not there.
     """
     if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
         y = y[:, 0]

@@ -5,10 +5,11 @@ to the gradients of what it reads, by the rule of its operation (``gradient_rule
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import at_least, operand, select, unary
+from faltung.geometry.record import dataclass
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics, expanded
 from faltung.graph.fuse import needed

@@ -1,9 +1,10 @@
 """The nodes of losses and of their gradients for the outputs of a network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import equal, greater, logic, operand, select
+from faltung.geometry.record import dataclass
 from faltung.graph.expand import Nodes
 from faltung.graph.losses import Kind
 from faltung.graph.ops import Arg, CrossEntropy, Elementwise, Reduce, Reduction, Softmax

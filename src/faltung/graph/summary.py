@@ -7,10 +7,11 @@ computed, and no weight is made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from faltung.geometry.conv import ITEMSIZE
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.cost import macs
 from faltung.graph.summary_row import LayerRow, Spec

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from faltung.geometry.record import dataclass
 from faltung.graph.summary_row import LayerRow
 
 # Short names of layers on the line of the layer before them.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from faltung.geometry.check import real, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr
 from faltung.geometry.formula import as_text, parse
+from faltung.geometry.record import dataclass
 from faltung.graph import activations
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Softmax as SoftmaxOp

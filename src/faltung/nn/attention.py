@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from faltung.geometry.check import real, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Permute, Slice
 from faltung.graph.value import Value
@@ -49,8 +48,8 @@ class SqueezeExcite(Layer):
     """
 
     reduced: int
-    activation: Layer = ReLU()  # noqa: RUF009 (frozen)
-    gate: Layer = Sigmoid()  # noqa: RUF009
+    activation: Layer = ReLU()
+    gate: Layer = Sigmoid()
     bits: int | None = None
     grid: Layer | None = None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from faltung.geometry.check import one_of, real, show, truth, whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec, Squash
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Dropout as DropoutOp

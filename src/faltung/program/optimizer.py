@@ -5,13 +5,14 @@ SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as 
 may keep an average of the parameters beside them (Polyak and Juditsky, 1992).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import sqrt
 from typing import ClassVar, Literal
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, maximum, operand, unary
+from faltung.geometry.record import dataclass
 
 # The operands of every update: parameter, gradient, slots, then the scalars.
 P, G = operand(0), operand(1)

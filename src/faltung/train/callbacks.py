@@ -5,13 +5,13 @@ them and without.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from faltung.geometry.check import is_sequence, show
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.train.metrics import EpochMetrics
 
 STOP = "stop"

@@ -7,11 +7,12 @@ for curves, ``grid``, ``axis``, ``mark``.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 import numpy.typing as npt
+
+from faltung.geometry.record import dataclass
 
 WIDTH, HEIGHT = 420, 240  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 26, 32

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from faltung.data.names import listing
 from faltung.data.source import Source, in_units, weights_in
 from faltung.data.targets import check_flags
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.loss_nodes import SMOOTH
 from faltung.graph.losses import kind_of, targets_of
 from faltung.reference.expr import evaluate as formula_of
@@ -252,9 +253,7 @@ def check_targets(model: Network, source: Source, loss: str) -> None:
             raise FaltungError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
 
 
-def check_classes(
-    model: Network, metric: str, targets: Array, loss: str = "cross_entropy"
-) -> None:
+def check_classes(model: Network, metric: str, targets: Array, loss: str = "cross_entropy") -> None:
     """ValueError: a class without samples, where a metric is not defined without; of several labels
     at once, one that no sample has, or all.
     """

@@ -7,7 +7,6 @@ position, the class's outputs at all positions are added (Vinogradova et al., 20
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
 from faltung.train.array_images import overlay, tile_images
 from faltung.train.network import Network
+from faltung.train.opened import opened
 from faltung.train.run_dataset import like
-from faltung.train.run_model import filters, load_model
+from faltung.train.run_model import filters
 
 Array = npt.NDArray[Any]
 # Maps shown of a layer.
@@ -58,10 +59,11 @@ def explain(
     ``out``: by default the folder look-FILE in that of the run. ``labels``: as for ``read_files``.
     ValueError: an unknown class or layer, a file that is not a sample, a network without maps.
     """
-    model, folder = load_model(run)
+    found = opened(run)
+    model = found.model
     if model.tokens:
-        raise FaltungError(f"{folder.path}: was trained on text, which cannot be drawn")
-    samples, _ = read_files([file], like(model, folder), labels=labels)
+        raise FaltungError(f"{found.said}: was trained on text, which cannot be drawn")
+    samples, _ = read_files([file], like(model, found.folder), labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
     outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
@@ -92,8 +94,8 @@ def explain(
     return Explanation(
         names[chosen],
         float(outputs[chosen]),
-        model.loss == "cross_entropy",
-        tuple(_written(_folder(folder.path, file, out), pictures)),
+        model.targets in ("labels", "flags"),
+        tuple(_written(_folder(found.file.parent, file, out), pictures)),
     )
 
 

@@ -11,9 +11,9 @@ import csv
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 120
 SMOOTH = 0.9  # of the mean of losses that stays at a step
@@ -39,16 +39,16 @@ def rates() -> list[float]:
     return [float(f"{LOW * (HIGH / LOW) ** (i / (STEPS - 1)):.4g}") for i in range(STEPS)]
 
 
-def range_test(train: Callable[[int, float], float]) -> RangeTest:
-    """Train step by step at growing rates: ``train(step, rate)`` returns the loss of a step.
+def range_test(train: Callable[[float], float]) -> RangeTest:
+    """Train step by step at growing rates: ``train(rate)`` returns the loss of a step.
 
     ValueError: the loss is not finite at the smallest rates.
     """
     points: list[tuple[float, float]] = []
     mean = weight = 0.0
     least = math.inf
-    for step, rate in enumerate(rates()):
-        loss = train(step, rate)
+    for rate in rates():
+        loss = train(rate)
         if not math.isfinite(loss):
             break
         mean, weight = SMOOTH * mean + (1 - SMOOTH) * loss, SMOOTH * weight + (1 - SMOOTH)

@@ -4,10 +4,11 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.scores import SCORES
 
 # Characters of a line: ours have 200. The limit of Python's csv belongs to the whole process.

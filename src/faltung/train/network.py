@@ -13,7 +13,7 @@ from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
 from faltung.data.standard import Standard
 from faltung.data.units import Units
-from faltung.formats.tensors import Words, check_tensors, load_tensors, save_tensors
+from faltung.formats.tensors import Words, check_tensors, save_tensors
 from faltung.geometry.check import one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
 from faltung.geometry.conv import KEPT, Kept, computed_in
@@ -27,10 +27,12 @@ from faltung.plan.choose import Precision, policy_of
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
+from faltung.program.state import State
 from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.metadata import checked
 from faltung.train.predicting import Predicting
+from faltung.train.target_scale import check_scale
 
 Array = npt.NDArray[Any]
 
@@ -75,14 +77,17 @@ class Network(Predicting):
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
+        # What numbers were learned as, to answer in their units; None for others.
+        self.target_scale: Standard | None = None
         # Where the channels lay in the arrays it was trained on; it decides where both would fit.
         self.layout: Layout = "first"
         self._check()
         # What it was trained on; None before that is known.
-        self.loss: Loss | None = None if classes is None else "cross_entropy"
+        self.loss: Loss | str | None = None if classes is None else "cross_entropy"
         require_network(self.training_graph)
-        self.state = state_of(self.training_graph.parameters, dtype)
-        self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
+        self._state = state_of(self.training_graph.parameters, dtype)
+        # The seed of first parameters that are not drawn yet: a file that is read replaces them.
+        self._undrawn: int | None = whole("seed", seed, 0)
         size = 4 * max((v.size for n in self.graph.nodes for v in n.outputs), default=1)
         # How many samples are predicted at once at most.
         self._at_once = min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * max(size, 1))))
@@ -117,6 +122,16 @@ class Network(Predicting):
     def dtype(self) -> Kept:
         """Of parameters and values: "float32", "float64", "float16" or "bfloat16"."""
         return self._dtype
+
+    @property
+    def state(self) -> State:
+        """The parameters in memory; the first ones are drawn when they are asked for."""
+        if self._undrawn is not None:
+            with self._lock:
+                if self._undrawn is not None:
+                    self._state.update(parameters(self.training_graph, self._undrawn))
+                    self._undrawn = None
+        return self._state
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -179,7 +194,10 @@ class Network(Predicting):
             A name that the network does not have, or another shape. Nothing is written then.
         """
         with self._lock:
-            self.state.update(values)
+            every = isinstance(values, Mapping) and self._state.parameters.keys() <= values.keys()
+            state = self._state if every else self.state
+            state.update(values)
+            self._undrawn = None  # nothing is left of the first ones
             self.changed()
 
     def changed(self) -> None:
@@ -187,6 +205,12 @@ class Network(Predicting):
         self._fresh.clear()
         for tiles in self._sizes.values():
             tiles.changed()
+
+    def forget_programs(self) -> None:
+        """Drop what was compiled: what ends a program has changed."""
+        self._programs.clear()
+        self._fresh.clear()
+        self._sizes.clear()
 
     def __repr__(self) -> str:
         count = sum(p.size for p in self.graph.parameters if p.trained)
@@ -263,44 +287,8 @@ class Network(Predicting):
             "standard": None if self.standard is None else self.standard.as_dict(),
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
+            **({} if self.target_scale is None else {"target_scale": self.target_scale.as_dict()}),
         }
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, dtype: Kept | None = None) -> Self:
-        """Read a model that ``save`` wrote. Nothing in the file is executed.
-
-        Parameters
-        ----------
-        path : path-like
-            The safetensors file.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            In which dtype, as ``astype``; by default that of the file.
-
-        Returns
-        -------
-        Model
-            With the parameters, classes and standardisation that it was saved with.
-
-        Raises
-        ------
-        ValueError
-            A file of something else or of another version, or with a tensor that is missing,
-            unknown or of another shape.
-        OSError
-            The file cannot be read.
-        """
-        if dtype is not None:
-            one_of("dtype", dtype, KEPT)
-        tensors, metadata = load_tensors(check_path("path", path))
-        if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
-            raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
-        try:
-            about = json.loads(metadata.get("about", ""))
-        except (ValueError, RecursionError) as error:
-            raise FaltungError(f"{path}: not a model, {error}") from None
-        made = cls.from_about(about, str(path))
-        made.take(tensors, str(path))
-        return made if dtype is None or dtype == made.dtype else made.astype(dtype)
 
     @classmethod
     def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
@@ -310,6 +298,7 @@ class Network(Predicting):
         try:
             given = checked(about)
             standard, units = given.pop("standard"), given.pop("units")
+            scale = given.pop("target_scale")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             layout = as_layout("layout", given.pop("layout") or "first")
             given["precision"] = given["precision"] or "fast"
@@ -320,6 +309,8 @@ class Network(Predicting):
                 units=None if units is None else Units.from_dict(units),
                 seed=seed,
             )
+            made.target_scale = None if scale is None else Standard.from_dict(scale)
+            check_scale(made.target_scale, made.graph.output.channels)
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
         made.loss, made.layout = loss, layout
@@ -327,7 +318,7 @@ class Network(Predicting):
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        usual, half = self.graph.dtype, self.state.halves
+        usual, half = self.graph.dtype, self._state.halves
         # Numbers of 16 bits may be in a file as what they are, or widened.
         narrow = [n for n in half if n in tensors and tensors[n].dtype == np.float16]
         wanted = {

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
+from faltung.geometry.record import dataclass
 from faltung.train.confusion import confusion
 from faltung.train.metrics import EpochMetrics
 from faltung.train.report_sections import (

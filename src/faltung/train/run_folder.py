@@ -19,12 +19,12 @@ and refused where it reads, so that a run never reaches outside its folder.
 """
 
 import errno
+import json
 import os
 import re
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ from faltung.formats.files import make_folder, problem, read_checked, shown, swe
 from faltung.formats.tensors import Array, Tensors, Words, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train import lr_find
 from faltung.train.lr_find import Points
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
@@ -238,6 +239,9 @@ class RunFolder:
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
+        if name == BEST and not coded and isinstance(self.config.get("model"), dict):
+            # So that the file alone is a model, wherever it is moved to.
+            metadata["about"] = json.dumps(self.config["model"], sort_keys=True)
         save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:

@@ -1,12 +1,12 @@
 """The learning rate of each step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import cos, pi
 from typing import Literal
 
 from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # Where one-cycle begins and ends, as parts of its highest rate (Smith and Topin, 2017).
 _FIRST, _LAST = 1 / 25, 1 / 250_000

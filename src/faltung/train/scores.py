@@ -11,7 +11,6 @@ weights, as scikit-learn's ``sample_weight``.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.losses import targets_of
 from faltung.runtime.memory import require
 
@@ -40,7 +40,7 @@ class Score:
     flags: Callable[..., float] | None = None
 
 
-# Of counts: right ones, samples and predictions of each class --------------------------------------
+# Of counts: right ones, samples and predictions of each class -------------------------------------
 
 
 def _share(part: Array, whole: Array) -> Array:
@@ -291,9 +291,7 @@ def no_confusion(count: int) -> Array:
     return np.zeros((count, count), np.int64)
 
 
-def confusion_matrix(
-    labels: Array, said: Array, count: int, weights: Array | None = None
-) -> Array:
+def confusion_matrix(labels: Array, said: Array, count: int, weights: Array | None = None) -> Array:
     """Counts (true, predicted), or sums of weights, of labels that are not -1."""
     counted = labels >= 0
     pairs = labels[counted].astype(np.int64) * count + said[counted]
@@ -362,9 +360,7 @@ def of_flags(
     return score.flags(rows, made.astype(np.float64), each)
 
 
-def of_numbers(
-    name: str, wanted: Array, outputs: Array, weights: Array | None = None
-) -> float:
+def of_numbers(name: str, wanted: Array, outputs: Array, weights: Array | None = None) -> float:
     """A score of numbers (n, ...) and outputs (n, ...)."""
     score = SCORES[name]
     assert score.of is not None

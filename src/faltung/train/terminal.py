@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from faltung.geometry.record import dataclass
 from faltung.train.metrics import EpochMetrics
 
 BAR = 6, 40  # the narrowest and the widest, in characters
