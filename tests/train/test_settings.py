@@ -92,7 +92,10 @@ def test_each_optimizer_has_its_rate() -> None:
         ),
         ({"loss": "mse", "sampler": "balanced"}, "sampler='balanced': applies to labels, not to"),
         ({"sampler": "random"}, "sampler='random': must be one of shuffled, balanced"),
-        ({"metric": "f2"}, "metric='f2': must be one of loss, accuracy, top5, balanced_accuracy, f1"),
+        (
+            {"metric": "f2"},
+            "metric='f2': must be one of loss, accuracy, top5, balanced_accuracy",
+        ),
         ({"metric": "r2"}, "metric='r2': does not apply to labels; these do: loss, accuracy"),
         ({"loss": "mse", "metric": "f1"}, "metric='f1': does not apply to numbers; these do: loss"),
         ({"class_weight": [1, -1]}, "class_weight: -1: must be at least 0 and finite"),

@@ -108,7 +108,7 @@ def _samples(arguments: argparse.Namespace, of: "Opened") -> tuple["Source", "So
     """The samples whose labels are told, and those that the run has held out of its own."""
     from faltung.data.names import printable
     from faltung.data.source import in_units
-    from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
+    from faltung.train.run_dataset import described, like, open_like, parts, reopened
     from faltung.train.vocabulary import check_tokens_known
 
     model = of.model
@@ -128,8 +128,7 @@ def _samples(arguments: argparse.Namespace, of: "Opened") -> tuple["Source", "So
         return in_units(source, model.units), None
     check_reading(arguments)
     folder = of.run("holds the samples whose labels are told")
-    about = data_table(folder)
-    source = opened(about)
+    about, source = reopened(folder)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to tell")
     train, held = parts(source, about["held_out"], of.settings().seed)

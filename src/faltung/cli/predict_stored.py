@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dense", action="store_true", help="with --out: the network of a classifier, made dense"
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="with --out: replace a Zarr array that is there"
+        "--overwrite",
+        action="store_true",
+        help="replace the Zarr array of --out, or the table of --csv, that is there",
     )
 
 

@@ -22,7 +22,7 @@ from faltung.geometry.record import dataclass
 from faltung.train.defaults import HELD_OUT
 from faltung.train.model import Model
 from faltung.train.opened import Opened, opened
-from faltung.train.run_dataset import data_table, described, like, open_like, parts
+from faltung.train.run_dataset import data_table, described, like, open_like, parts, reopened
 from faltung.train.run_dataset import opened as opened_data
 from faltung.train.run_folder import BEST, CONFIG, RunFolder
 from faltung.train.settings import Settings
@@ -136,7 +136,7 @@ def _open_model(found: Opened, data: str | None, reading: Mapping[str, Any]) -> 
 def _trained_on(folder: RunFolder, about: Mapping[str, Any]) -> Source:
     """The samples of a run. ValueError, OSError: they are gone, or have changed."""
     try:
-        source = opened_data(about)
+        _, source = reopened(folder)
     except OSError as error:
         error.add_note("Compressing a run needs the samples that it was trained on, to tune with.")
         raise
@@ -164,7 +164,7 @@ def _reported(
             f"{printable(data)}: is what the run was trained on: leave it out to report on samples "
             "that the run has held out, or give others"
         )
-    targets: Any = "numbers" if model.loss == "mse" else "labels"
+    targets: Any = model.targets or "labels"
     source = open_like(data, like(model, folder), model.classes, targets=targets, **reading)
     if model.tokens:
         check_tokens_known(source, model.graph, printable(data))

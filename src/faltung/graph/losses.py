@@ -104,7 +104,19 @@ def check_loss(loss: object) -> str:
 def kind_of(loss: str) -> Kind:
     """What a loss is. ValueError: neither a name nor a formula."""
     known = check_loss(loss)
-    return KINDS.get(known) or Kind("numbers", formula=parse(known, NAMES, "loss"))
+    if known in KINDS:
+        return KINDS[known]
+    formula = parse(known, NAMES, "loss")
+    return Kind("numbers", formula, scales=_of_difference(formula))
+
+
+def _of_difference(formula: Expr) -> bool:
+    """Whether a formula depends on output - target alone, so that it makes sense in any unit."""
+    if formula.op == "operand":
+        return False
+    if formula.op == "sub" and {term.op for term in formula.terms} == {"operand"}:
+        return formula.operands() == {0, 1}
+    return all(map(_of_difference, formula.terms))
 
 
 def targets_of(loss: str | None) -> Targets:

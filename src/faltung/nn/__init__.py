@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faltung.geometry.calls import explained
 from faltung.geometry.conv import Float
 from faltung.graph.builder import Builder
 from faltung.graph.value import Graph
@@ -130,6 +131,7 @@ __all__ = [
 ]
 
 
+@explained
 def build(
     net: Layer,
     input_shape: Sequence[int],

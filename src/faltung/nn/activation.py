@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
 from faltung.geometry.check import real, show
@@ -196,6 +197,7 @@ class GELU(Activation):
     array([[-0.16,  0.  ,  1.95]], dtype=float32)
     """
 
+    _: KW_ONLY
     approximate: Literal["none", "tanh"] = "none"
 
     def formula(self) -> Expr:

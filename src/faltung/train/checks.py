@@ -10,6 +10,7 @@ from faltung.data.source import Source
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import is_frozen
+from faltung.graph.losses import targets_of
 from faltung.graph.ops import Normalise
 from faltung.train.class_weight import BALANCED, of_classes
 from faltung.train.evaluate import Array, check_classes, check_targets, class_names
@@ -36,7 +37,7 @@ def check_run(
         check_classes(model, settings.chosen_by, np.asarray(held.targets), settings.loss)
     else:
         _check_no_validation(settings)
-    if settings.loss == "cross_entropy":
+    if targets_of(settings.loss) == "labels":
         if not part:
             check_two_classes(targets, class_names(model))
         weights_of(settings, targets, model)

@@ -116,10 +116,11 @@ class Fitting(Network):
             squared, the absolute and Huber's error; or a formula of ``output`` and ``target``, such
             as ``"log(cosh(output - target))"``, which is compiled with its derivative.
         scale_targets : bool
-            Whether the numbers of "mse", "mae" and "huber" are learned with mean 0 and standard
-            deviation 1, as those of the training samples are; losses are of such numbers, what
-            ``predict`` gives and all metrics are in the units of ``y``. A formula sees ``y`` as it
-            is. A model that was trained before keeps what it has.
+            Whether numbers are learned with mean 0 and standard deviation 1, as those of the
+            training samples then have; losses are of such numbers, what ``predict`` gives and all
+            metrics are in the units of ``y``. It applies to "mse", "mae", "huber" and formulas of
+            ``output - target`` alone; other formulas see ``y`` as it is. A model that was trained
+            on numbers before keeps what it has.
         smoothing : float
             Of the labels, at least 0 and below 1.
         metric : str, optional

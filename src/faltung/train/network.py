@@ -30,8 +30,8 @@ from faltung.program.memory import require_network
 from faltung.program.state import State
 from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
+from faltung.train.insight import Insight
 from faltung.train.metadata import checked
-from faltung.train.predicting import Predicting
 from faltung.train.target_scale import check_scale
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ FORMAT = 1
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
 
 
-class Network(Predicting):
+class Network(Insight):
     """A network for samples of one shape, with its parameters; see ``Model`` for the arguments.
 
     Several threads may call one; they take turns.
@@ -95,6 +95,7 @@ class Network(Predicting):
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
         self._memory = Memory()
+        self._probes, self._widened = {}, None
         self._lock = threading.RLock()
 
     def _check(self) -> None:

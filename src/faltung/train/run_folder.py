@@ -114,6 +114,13 @@ class RunFolder:
             raise
         return cls(place, kept, lock)
 
+    @staticmethod
+    def place(path: str | os.PathLike[str] | None) -> Path:
+        """Where ``create`` makes a run of this path, or beside where it does; for other paths that
+        are relative to it.
+        """
+        return Path("runs/next") if path is None else Path(path)
+
     @classmethod
     def begin(cls, path: str | os.PathLike[str]) -> Self:
         """A folder that is locked like that of a run, and becomes one when ``rewrite`` gives it its
