@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
@@ -13,8 +13,10 @@ from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, is_stored, layout_in, split
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
+from faltung.geometry import words
+from faltung.geometry.calls import explained_methods
 from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.errors import FaltungAttributeError, FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
@@ -31,6 +33,7 @@ from faltung.train.teacher import Teacher, teacher_of
 from faltung.train.transfer import take_matching
 
 
+@explained_methods
 class Model(Network):
     """A network for samples of one shape, with its parameters: train it, predict, save it.
 
@@ -82,6 +85,11 @@ class Model(Network):
     >>> model.predict(x[:5]).shape
     (5, 2)
     """
+
+    if not TYPE_CHECKING:  # type checkers know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            raise FaltungAttributeError(words.no_such("Model", name, dir(Model), words.METHODS))
 
     def evaluate(
         self,
