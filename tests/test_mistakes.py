@@ -117,8 +117,8 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray"}
-OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", *PACKAGES}
+PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray"}
+OTHERS = {"ConvSpec", "Epoch", "FaltungError", "Plan", "get_threads", *PACKAGES}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
     "AdaptiveAvgPool": (2,),
@@ -131,6 +131,7 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Conv": (4, 3),
     "ConvTranspose": (4, 3),
     "Embedding": (9, 4),
+    "Formula": ("tanh(x)",),
     "GRU": (3,),
     "GroupNorm": (2,),
     "LSTM": (3,),

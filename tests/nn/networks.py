@@ -24,6 +24,7 @@ ACTIVATIONS: tuple[nn.Layer, ...] = (
     nn.Softplus(),
     nn.HardSigmoid(),
     nn.HardSwish(),
+    nn.Formula("x * tanh(softplus(x))"),
     nn.Softmax(),
 )
 INCEPTION = nn.Parallel(

@@ -181,7 +181,7 @@ PLACE = (
     "batch"
 )
 SHAPES = [
-    (lambda: faltung.conv(X[0, 0], W), f"x.shape=(8, 9): {PLACE}"),
+    (lambda: faltung.conv(X[0, 0], W), f"x.shape=(8, 9): {PLACE}; x[np.newaxis] has one channel"),
     (lambda: faltung.conv(X[None], W), f"x.shape=(1, 2, 4, 8, 9): {PLACE}"),
     (lambda: faltung.conv(F4(1), W), f"x.shape=(): {PLACE}"),
     (

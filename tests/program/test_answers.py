@@ -56,7 +56,7 @@ class Given:
             self.slots,
             BATCH,
             smoothing=0.1,
-            class_weights=self.weights,
+            class_weight=self.weights,
             distil=PART,
             temperature=T,
             keep_gradients=True,

@@ -147,7 +147,7 @@ def test_weights_of_classes_over_twenty_steps(smoothing: float) -> None:
         Slots(state, SGD(momentum=MOMENTUM)),
         BATCH,
         smoothing=smoothing,
-        class_weights=weights,
+        class_weight=weights,
     )
     tensors = {
         p.name: torch.tensor(first[p.name], requires_grad=p.trained) for p in graph.parameters

@@ -7,190 +7,19 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
 from faltung.cli.options import options
-from faltung.cli.parser import whole_number
+from faltung.cli.train_options import AUGMENT, SETTINGS, TAUGHT, WATCHED, configure
 from faltung.geometry.errors import FaltungError
-from faltung.train import defaults
 
 if TYPE_CHECKING:
     from faltung.train.session import Session
 
-HELP = """\
-DATA is one of
-  digits              1,797 handwritten digits that come with faltung
-  a folder            of pictures or NIfTI volumes, one subfolder per class
-  a .npz file         with x, and y: labels, numbers, or maps of labels
-  IDX files           as MNIST has them (a folder, or the file of images)
-  a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
-                      in the column that the header calls label, else first
+__all__ = ["ARGUMENTS", "configure", "run"]
 
-Some data have settings of their own; options override them:
-{presets}
-
---resume continues a run where it stopped. The result has the same bits as if
-the run had never been interrupted, so nothing but --threads may be changed.
-With --epochs N a run, finished or not, goes on to another length, along its
-schedule as it is for N epochs.
-
---from RUN starts from the best weights of another run, or of a file that
-`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
-the classes of DATA; data are read and standardised as those of RUN were. Layers
-that do not fit, such as the last for other classes, are initialised anew.
-
---freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
-you like, and with all layers inside it; a number of layers, counted from the
-first; or all-but-last.
-
---teacher RUN lets the network learn from the answers of RUN, usually a larger
-network trained on the same data, beside the labels (distillation).
-
---metric is one of
-{metrics}
-
-examples:
-  faltung train digits
-  faltung train digits --net inception --set width=0.25 --threads 2
-  faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
-  faltung train fields.npz --loss mse --net resnet18 --patience 5
-  faltung train scans/ --metric f1 --class-weights balanced
-  faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
-  faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
-  faltung train --resume runs/digits-lenet5-001
-"""
-_LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
-# Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
-SETTINGS: dict[str, tuple[type, str]] = {
-    "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
-    "batch": (int, f"samples per step (default: {defaults.BATCH})"),
-    "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
-    "lr": (float, f"highest learning rate (default: {_LR})"),
-    "momentum": (float, f"momentum of sgd (default: {defaults.MOMENTUM})"),
-    "nesterov": (bool, "use Nesterov momentum in sgd"),
-    "decay": (float, f"weight decay (default: {defaults.DECAY})"),
-    "clip": (float, "limit for the norm of all gradients together"),
-    "schedule": (str, f"one_cycle, cosine or constant (default: {defaults.SCHEDULE})"),
-    "warmup": (
-        float,
-        f"part of the run in which the learning rate grows (default: {defaults.WARMUP:g})",
-    ),
-    "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
-    "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
-    "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
-    "patience": (int, "stop after this many epochs without a better validation"),
-    "class_weights": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
-    "sampler": (
-        str,
-        "shuffled, or balanced: draw each class as often as any other "
-        f"(default: {defaults.SAMPLER})",
-    ),
-    "precision": (
-        str,
-        f"fast, or strict: convolutions as plain sums (default: {defaults.PRECISION})",
-    ),
-    "seed": (int, f"seed of weights, order, augmentation and split (default: {defaults.SEED})"),
-}
-AUGMENT: dict[str, tuple[type, str]] = {
-    "shift": (int, "shift pictures by up to this many pixels"),
-    "flip": (bool, "mirror half of the pictures, left to right"),
-    "crop": (int, "pad with this many zeros, then crop to the old size"),
-    "cutout": (int, "blank out a square with sides of this many pixels"),
-    "jitter": (float, "add noise, in standard deviations of the channel"),
-    "series_shift": (int, "shift series by up to this many steps"),
-    "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
-}
-# Arguments of ``Teacher``.
-TAUGHT: dict[str, tuple[type, str]] = {
-    "distil": (float, f"the teacher's part of the loss, up to 1 (default: {defaults.DISTIL:g})"),
-    "temperature": (
-        float,
-        f"of its answers, above 1 for softer ones (default: {defaults.TEMPERATURE:g})",
-    ),
-}
 # Arguments of functions that have another name here.
 ARGUMENTS = {"fraction": "held_out", "n": "threads"}
+# What may be given with --resume: nothing that the weights depend on but the length of the run.
+_UNCHANGED = ("command", "resume", "threads", "epochs", *WATCHED)
 SHOWN_SKIPPED = 20  # skipped files that are listed
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``train``."""
-    rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
-    metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
-    parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
-    parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
-    parser.add_argument(
-        "--net", metavar="NAME", help="the network, of `faltung nets`, or a file model.onnx"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        metavar="OPTION=VALUE",
-        help="an option of the network, e.g. width=0.5; may be repeated",
-    )
-    parser.add_argument(
-        "--out", metavar="FOLDER", help="folder of the run (default: runs/DATA-NET-001)"
-    )
-    parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
-    parser.add_argument(
-        "--from", dest="start", metavar="RUN", help="start from the weights of this run or model"
-    )
-    parser.add_argument(
-        "--freeze",
-        action="append",
-        nargs="?",
-        const="all-but-last",
-        metavar="LAYER",
-        help="do not train this layer; may be repeated; without a name all layers but the last",
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
-    )
-    _add(parser.add_argument_group("training"), SETTINGS)
-    group = parser.add_argument_group("distillation")
-    group.add_argument(
-        "--teacher", metavar="RUN", help="learn from the answers of this run or model too"
-    )
-    _add(group, TAUGHT)
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--held-out",
-        type=float,
-        metavar="PART",
-        help="part of the samples held out for validation, 0 to train on everything "
-        f"(default: {defaults.HELD_OUT})",
-    )
-    group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
-    group.add_argument(
-        "--channels",
-        type=_channels,
-        metavar="N",
-        help="1 for grey, 3 for colour; of arrays also first or last: where the channels lie",
-    )
-    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
-    group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
-    group.add_argument(
-        "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
-    )
-    group.add_argument(
-        "--label",
-        metavar="NAME",
-        help="column of a text file that holds the labels (default: label, class, target or y)",
-    )
-    group.add_argument(
-        "--strict",
-        action="store_true",
-        default=None,
-        help="fail on a file that cannot be read, instead of skipping it",
-    )
-    _add(parser.add_argument_group("augmentation"), AUGMENT)
-
-
-def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
-    for name, (kind, text) in options.items():
-        option = "--" + name.replace("_", "-")
-        if kind is bool:
-            group.add_argument(option, action="store_true", default=None, help=text)
-        else:
-            metavar = {int: "N", float: "X", str: "NAME"}[kind]
-            group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -243,14 +72,14 @@ def _check(arguments: argparse.Namespace) -> None:
     given = [
         called.get(name, f"--{name.replace('_', '-')}")
         for name, value in vars(arguments).items()
-        if value is not None and name not in ("command", "resume", "threads", "epochs")
+        if value is not None and name not in _UNCHANGED
     ]
     if arguments.resume is None and arguments.data is None:
         raise FaltungError("give DATA or --resume RUN")
     if arguments.resume is not None and given:
         raise FaltungError(
-            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --epochs and "
-            "--threads may be given)"
+            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --epochs, "
+            f"--threads and {', '.join('--' + name for name in WATCHED)} may be given)"
         )
 
 
@@ -258,13 +87,13 @@ def _session(arguments: argparse.Namespace) -> "Session":
     from faltung.train import session
 
     if arguments.resume is not None:
-        return session.resume(arguments.resume, arguments.epochs)
+        return session.resume(arguments.resume, arguments.epochs, _given(arguments, WATCHED))
     reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
-    if arguments.class_weights is not None:
-        settings["class_weights"] = _class_weights(arguments.class_weights)
+    if arguments.class_weight is not None:
+        settings["class_weight"] = _class_weight(arguments.class_weight)
     return session.create(
         arguments.data,
         net=arguments.net,
@@ -272,23 +101,16 @@ def _session(arguments: argparse.Namespace) -> "Session":
         settings=settings,
         reading=reading,
         held_out=arguments.held_out,
+        val=arguments.val,
         start=arguments.start,
         out=arguments.out,
+        watch=_given(arguments, WATCHED),
         **_given(arguments, ["teacher", *TAUGHT]),
     )
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
-
-
-def _channels(text: str) -> int | str:
-    if text in ("first", "last"):
-        return text
-    try:
-        return whole_number(text)
-    except ValueError:
-        raise ValueError("must be a whole number, first or last") from None
 
 
 def _size(text: str) -> int | list[int]:
@@ -299,7 +121,7 @@ def _size(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _class_weights(text: str) -> str | list[float]:
+def _class_weight(text: str) -> str | list[float]:
     """ "balanced", or numbers. ValueError: neither."""
     if text == "balanced":
         return text
@@ -307,7 +129,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weight={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 

@@ -16,13 +16,13 @@ evaluation*, 2020, compare them).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.scales import ACTIVATION_BITS, rounded_up
 from faltung.nn.quantise import LARGEST, SMALLEST, Quantise
 

@@ -7,11 +7,12 @@ looks lost on them would be the luck of its best epoch.
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faltung.data.source import Source
+from faltung.geometry.record import dataclass
 from faltung.train.loop import Loop
 from faltung.train.metrics import EpochMetrics
 from faltung.train.model import Model
@@ -47,15 +48,15 @@ class Tuning:
 def settings_for(trained: Settings, epochs: int) -> Settings:
     """How a model is tuned that was trained in this way: shorter and more gently, all of it."""
     known = trained.resolved()
-    assert known.lr is not None
     return replace(
         known,
         epochs=epochs,
-        lr=RATE * known.lr,
+        lr=RATE * known.rate,
         schedule="cosine",
         warmup=0.1,
         metric=None,  # limits are about accuracy
         patience=None,
+        ema=None,
         freeze=(),
         lengthened=(),
     )

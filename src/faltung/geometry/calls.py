@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import WRAP, is_record
 
 F = TypeVar("F", bound=Callable[..., Any])
 K = TypeVar("K", bound=type)
@@ -25,9 +26,12 @@ def explained(function: F) -> F:
     """
     if isinstance(function, type):
         kind: Any = function
-        kind.__init__ = _wrapped(kind.__init__, kind.__name__)
+        if is_record(kind):  # whose ``__init__`` is not there yet
+            setattr(kind, WRAP, staticmethod(wrapped))
+        else:
+            kind.__init__ = wrapped(kind.__init__, kind.__name__)
         return cast(F, kind)
-    return cast(F, _wrapped(function, function.__name__))
+    return cast(F, wrapped(function, function.__name__))
 
 
 def explained_methods(kind: K) -> K:
@@ -38,13 +42,15 @@ def explained_methods(kind: K) -> K:
             continue
         found = next(vars(each)[name] for each in kind.__mro__ if name in vars(each))
         if isinstance(found, classmethod):
-            setattr(made, name, classmethod(_wrapped(found.__func__, name)))
+            setattr(made, name, classmethod(wrapped(found.__func__, name)))
         elif isinstance(found, FunctionType):
-            setattr(made, name, _wrapped(found, name))
+            setattr(made, name, wrapped(found, name))
     return explained(kind)
 
 
-def _wrapped(function: Callable[..., Any], called: str) -> Callable[..., Any]:
+def wrapped(function: Callable[..., Any], called: str) -> Callable[..., Any]:
+    """A function that explains its wrong calls, under the name that people call it by."""
+
     @wraps(function)
     def call(*given: Any, **named: Any) -> Any:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
 
@@ -13,6 +12,7 @@ from faltung.geometry.calls import explained
 from faltung.geometry.check import integers, one_of, per_axis, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
+from faltung.geometry.record import dataclass
 
 # Bytes of one number.
 ITEMSIZE = {

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 
 from faltung.geometry.axis import Axis
@@ -12,6 +11,7 @@ from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Elementwise, Op, Reshape
 from faltung.graph.value import Auxiliary, Follows, Graph, Kind, Node, Parameter, Value, samples_of
 
@@ -25,11 +25,11 @@ def sample_shape(given: object) -> tuple[int, ...]:
             f"input_shape={one}: must be the shape of a sample, as ({one},) for vectors or "
             f"(1, {one}, {one}) for pictures"
         )
-    first, *rest = given if is_sequence(given) and len(given) else (0,)  # type: ignore[arg-type, misc]
-    if first is None or integer(first) == -1:
+    sizes: list[object] = list(given) if is_sequence(given) else []  # type: ignore[call-overload]
+    if sizes and (sizes[0] is None or integer(sizes[0]) == -1):
         raise FaltungTypeError(
             f"input_shape={show(given)}: is the shape of one sample, without the batch; write "
-            f"{show(tuple(rest))}"
+            f"{show(tuple(sizes[1:]))}"
         )
     shape = integers("input_shape", given)
     if not shape or min(shape) < 1:

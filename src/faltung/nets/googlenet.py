@@ -1,8 +1,8 @@
 """GoogLeNet, Inception v1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from faltung.geometry.record import dataclass
 from faltung.nets.blocks import one_of
 from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU

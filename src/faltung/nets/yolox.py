@@ -1,10 +1,10 @@
 """YOLOX, a detector, in six sizes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nets.blocks import convolved, one_of
 from faltung.nets.small_inputs import check_width
 from faltung.nn.activation import SiLU

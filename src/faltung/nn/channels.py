@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import real, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Permute, Slice
 from faltung.graph.value import Value
@@ -50,8 +51,8 @@ class SqueezeExcite(Layer):
 
     reduced: int
     _: KW_ONLY
-    activation: Layer = ReLU()  # noqa: RUF009 (frozen)
-    gate: Layer = Sigmoid()  # noqa: RUF009
+    activation: Layer = ReLU()
+    gate: Layer = Sigmoid()
     bits: int | None = None
     grid: Layer | None = None
 

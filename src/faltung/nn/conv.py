@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from math import prod
 
 from faltung.geometry.adjoint import transposed
@@ -11,6 +11,7 @@ from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode, pads
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder, sizes
 from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
 from faltung.graph.value import Value

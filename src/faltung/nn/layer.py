@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from typing import ClassVar
 
-from faltung.geometry.calls import explained
+from faltung.geometry.calls import explained, wrapped
 from faltung.geometry.check import show, typed
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.geometry.words import layer_meant
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
@@ -44,8 +45,10 @@ class Layer:
     # Whether its parts are not named after it where it is a whole network.
     bare: ClassVar[bool] = False
 
+    wrapped_init = staticmethod(wrapped)  # what ``record`` does with the ``__init__`` that it makes
+
     def __init_subclass__(cls) -> None:
-        if "__init__" in cls.__dict__:  # a dataclass with slots is made once more with it
+        if "__init__" in cls.__dict__:  # of somebody else's layer
             explained(cls)
 
     def __call__(self, b: Builder, x: Value) -> Value:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import at_least, operand, power, random, select
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import ChannelConv, Elementwise, Normalise
 from faltung.graph.ops import Dropout as DropoutOp

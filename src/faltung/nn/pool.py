@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Elementwise, Pool, Reduction
 from faltung.graph.value import Value

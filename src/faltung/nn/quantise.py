@@ -6,13 +6,14 @@ as in 8 bits: so it is trained, and so a program may store it.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from itertools import pairwise
 
 from faltung.geometry.check import integer, real, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import operand
 from faltung.geometry.levels import grid_of, on_grid, stored_as
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import Table
 from faltung.graph.builder import Builder
 from faltung.graph.ops import (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import Literal
 
 from faltung.geometry.check import one_of, real, show, truth, whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec, Squash
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Dropout as DropoutOp

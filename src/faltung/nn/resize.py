@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from math import prod
 from typing import Literal, get_args
 
@@ -20,6 +20,7 @@ from faltung.geometry.check import (
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.interpolate import interpolated
 from faltung.geometry.pool import pool_spec
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import Table, averaged, binomial, filtered, padded, selected
 from faltung.graph.builder import Builder, Fields
 from faltung.graph.ops import Permute, Pool, Resample

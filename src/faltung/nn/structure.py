@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import ClassVar, cast
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder, joined, sizes
 from faltung.graph.ops import Concat, Embed
 from faltung.graph.value import Value

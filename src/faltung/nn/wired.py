@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from faltung.geometry.check import one_of, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder, joined, sizes
 from faltung.graph.ops import Concat, View
 from faltung.graph.value import Value

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
+from faltung.geometry.record import dataclass
 from faltung.train.confusion import confusion
 from faltung.train.metrics import EpochMetrics
 from faltung.train.report_sections import (
@@ -29,6 +30,7 @@ from faltung.train.report_sections import (
     filters,
     mistakes,
     network,
+    range_test,
     settings,
     text,
 )
@@ -48,7 +50,8 @@ class ReportData:
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
     ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
     ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
-    tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title.
+    tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title;
+    ``lr_test``: (rate, loss) of each step of a range test of the learning rate.
     """
 
     title: str
@@ -62,6 +65,7 @@ class ReportData:
     config: Mapping[str, object] = field(default_factory=dict)
     metric: str | None = None
     note: str = ""
+    lr_test: Sequence[tuple[float, float]] = ()
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = False) -> None:
@@ -80,7 +84,7 @@ def render(data: ReportData) -> str:
         title=text(data.title),
         note=text(data.note),
         figures=list(figures(data.history, matrix, data.layers, data.cost, data.metric)),
-        charts=charts(data.history, data.metric),
+        charts=[*charts(data.history, data.metric), *range_test(data.lr_test, data.config)],
         ringed=any(row.val_loss is not None for row in data.history),
         confusion=matrix,
         mistakes=mistakes(data.mistakes, data.classes),
@@ -91,9 +95,11 @@ def render(data: ReportData) -> str:
     )
 
 
-def rendered(template: Path, **values: object) -> str:
-    """A page of one file in the style of reports. ``template``: a file of Faltung's own."""
-    style = _style()
+def rendered(template: Path, *, styles: Sequence[str] = ("report.css",), **values: object) -> str:
+    """A page of one file in the style of reports. ``template``: a file of Faltung's own, as are
+    ``styles``.
+    """
+    style = _style(tuple(styles))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page: str = _template(template).render(
         version=version(), style=style, style_hash=digest, text=text, percent=percent, **values
@@ -102,8 +108,8 @@ def rendered(template: Path, **values: object) -> str:
 
 
 @cache
-def _style() -> str:
-    return (_HERE / "report.css").read_text("utf-8")
+def _style(names: tuple[str, ...]) -> str:
+    return "".join((_HERE / name).read_text("utf-8") for name in names)
 
 
 @cache
