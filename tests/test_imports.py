@@ -43,17 +43,21 @@ FRAMEWORKS = {
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "alembic": ("train",),  # what MLflow needs for its database
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
     "ml_dtypes": ("onnx",),
+    "mlflow": ("train",),
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
     "openvino": ("onnx",),
     "pillow_heif": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
+    "sqlalchemy": ("train",),
     "sympy": ("torch",),  # comes with PyTorch
+    "tensorboard": ("train",),
     "tifffile": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from faltung.data.tables import Labels
 from faltung.formats.files import problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.record import dataclass, replace
+from faltung.geometry.record import dataclass
 from faltung.train.array_images import overlay, tile_images
 from faltung.train.look_page import Looked, looked, page
 from faltung.train.opened import opened

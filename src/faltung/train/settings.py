@@ -43,7 +43,7 @@ NOTHING = {
     "class_weight": "none",
 }
 # What runs did before there was a setting that their file therefore lacks.
-EARLIER: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
 # Settings under the names that they had before.
 FORMERLY = {"class_weights": "class_weight"}
 BALANCED = "balanced"
@@ -160,12 +160,14 @@ class Settings:
             momentum = defaults.MOMENTUM
         return replace(self, lr=lr, momentum=momentum)
 
+    @property
+    def rate(self) -> float:
+        """The highest learning rate; the usual one where none is given, or is not yet found."""
+        return self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
+
     def lr_schedule(self, steps: int) -> Schedule:
-        """The learning rate of each step in a run of this many; the usual one while it is not yet
-        found.
-        """
-        lr = self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
-        return Schedule(self.schedule, lr, steps, self.warmup)
+        """The learning rate of each step in a run of this many."""
+        return Schedule(self.schedule, self.rate, steps, self.warmup)
 
     def lr_schedules(self, batches: int) -> "Schedules":
         """The learning rate of each batch of a run with so many of them in an epoch."""
@@ -192,7 +194,7 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        found = {**EARLIER, **{FORMERLY.get(name, name): v for name, v in found.items()}}
+        found = {**BEFORE, **{FORMERLY.get(name, name): v for name, v in found.items()}}
         given = dict(found)
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
