@@ -147,7 +147,10 @@ def test_hostile_names_stay_text(sample: Sample, tmp_path: Path) -> None:
     [
         (["--class", "ten"], "--class ten: must be one of 0, 1, 2"),
         (["--layer", "conv9"], "--layer conv9: must be a layer of the summary: conv"),
-        (["--layer", "linear1"], "--layer linear1: has one position; others have more"),
+        (
+            ["--layer", "linear1"],
+            "--layer linear1: has no map of more than one position; others have",
+        ),
     ],
 )
 def test_refusals(more: list[str], part: str, sample: Sample, capsys: Captured) -> None:

@@ -235,7 +235,7 @@ def test_the_summary_is_that_of_the_command() -> None:
         (lambda m, x: m.gradients(x, target=1.5), "got 1.5"),
         (
             lambda m, x: m.explain(x, layer="linear1"),
-            "has one position; others have more: maxpool1, both",
+            "has no map of more than one position; others have: maxpool1, both",
         ),
     ],
 )

@@ -282,11 +282,11 @@ class Insight(Predicting):
     def explained_layer(self, name: str | None = None) -> str:
         """The layer that Grad-CAM weights the maps of. ValueError: it has no positions."""
         values = self.layer_values()
-        wide = [n for n, v in values.items() if v.positions > 1 and v.kind == "float"]
+        wide = [n for n, v in values.items() if v.positions > 1 and _is_map(v)]
         if name is not None:
             found = self.layer_name("layer", name)
-            if not values[found].space or values[found].kind != "float":
-                said = f"layer={show(name)}: has one position; "
+            if not values[found].space or not _is_map(values[found]):
+                said = f"layer={show(name)}: has no map of more than one position; "
                 raise FaltungError(f"{said}{_such(wide)}")
             return found
         # Behind the last layer with weights are answers, which explain nothing.
@@ -429,9 +429,14 @@ class Insight(Predicting):
 def _such(names: Sequence[str]) -> str:
     """What may be said instead."""
     if not names:
-        return "the network has none with more"
+        return "nor has another"
     more = ", ..." if len(names) > MOST_NAMED else ""
-    return f"others have more: {', '.join(names[-MOST_NAMED:][::-1])}{more}"
+    return f"others have: {', '.join(names[-MOST_NAMED:][::-1])}{more}"
+
+
+def _is_map(value: Value) -> bool:
+    """Whether a value is one map for each sample: not parts of it that count as samples."""
+    return value.kind == "float" and value.samples == 1
 
 
 def _shape(value: Value) -> tuple[int, ...]:
