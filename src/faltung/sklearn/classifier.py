@@ -1,6 +1,6 @@
 """``ConvClassifier``: a network that tells classes apart, or finds labels, several at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +10,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from faltung.data.augment import Augment
+from faltung.data.names import class_name
+from faltung.geometry.calls import explained
 from faltung.geometry.check import show, truth
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
@@ -25,33 +27,37 @@ Array = npt.NDArray[Any]
 SEVERAL = "multilabel-indicator"
 
 
+@explained
 class ConvClassifier(ClassifierMixin, ConvEstimator):
     """A network as a classifier of scikit-learn.
 
     Parameters
     ----------
-    net : "auto", str or Layer
-        The network: one for the shape of the samples, the name of one of ``faltung.nets``, or
-        layers of ``faltung.nn`` with as many outputs as there are classes.
+    net : "auto", str, Layer or callable
+        The network: one for the shape of the samples; the name of one of ``faltung.nets``; a
+        function ``(outputs, input_shape)`` that gives layers, such as those of ``faltung.nets``; or
+        layers of ``faltung.nn``, with as many outputs as there are classes.
     input_shape : sequence of int, optional
         ``(channels, *space)`` of a sample, where X is a flat table of samples. Without it a row of
         a table is a row of a table, and X of 3, 4 or 5 axes is ``(n, channels, *space)``.
     epochs : int, optional
-        Passes over the samples; by default as many as make 2,000 steps for a table, 1,000 for what
-        has space, within 10 to 200, or 8 to 100.
+        Passes over the samples; by default as many as make 1,000 steps, but 40 to 100 for a table,
+        8 to 100 for what has space.
     batch : int, optional
-        Samples in one step; by default 32.
+        Samples in one step; by default 32, from 4,096 samples on more, up to 256, or 128 for what
+        has space.
     lr : float, optional
-        The highest learning rate; by default 0.02 for a table, 0.01 for what has space, 0.05 for
+        The highest learning rate; by default 0.04 for a table, 0.02 for what has space, 0.05 for
         "sgd". ``partial_fit`` uses a fifth of the default, or the one that is given.
     decay : float, optional
-        Weight decay; by default 0.3 for a table, 0.05 for what has space.
+        Weight decay; by default 150 / samples for a table, 600 / samples for what has space, but
+        0.05 to 0.5.
     optimizer : {"adamw", "sgd"}
         Adam with decoupled weight decay, or stochastic gradient descent with momentum.
     schedule : {"one_cycle", "cosine", "constant"}
         How the learning rate changes from step to step; in ``partial_fit`` it does not.
     smoothing : float, optional
-        Of the labels, at least 0 and below 1; by default 0 for a table, 0.05 for what has space.
+        Of the labels, at least 0 and below 1; by default 0 for a table, 0.1 for what has space.
     augment : Augment, optional
         Random changes of the samples; by default noise of 0.3 standard deviations for what has
         space, none for a table. ``Augment()`` changes nothing.
@@ -119,7 +125,7 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
 
     def __init__(
         self,
-        net: str | Layer = AUTO,
+        net: str | Layer | Callable[..., Layer] = AUTO,
         *,
         input_shape: Sequence[int] | None = None,
         epochs: int | None = None,
@@ -286,8 +292,7 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
     def _targets(self, y: Array) -> tuple[Array, int, tuple[str, ...] | None]:
         if self._several:
             return np.asarray(y, np.float32), len(self.classes_), None
-        names = tuple(map(str, self.classes_.tolist()))
-        return np.searchsorted(self.classes_, y), len(names), names
+        return np.searchsorted(self.classes_, y), len(self.classes_), _names(self.classes_)
 
     def _loss(self) -> Loss:
         return "binary_cross_entropy" if self._several else "cross_entropy"
@@ -310,6 +315,12 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = "binary_cross_entropy" in CHOICES["loss"]
         return tags
+
+
+def _names(classes: Array) -> tuple[str, ...]:
+    """What the model calls its outputs: the classes, or their numbers where two look the same."""
+    names = tuple(map(class_name, classes.tolist()))
+    return names if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
 
 
 def _classes(y: Array) -> tuple[bool, Array]:

@@ -22,7 +22,7 @@ from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
-from faltung.sklearn.networks import Recipe, check_outputs, network, recipe
+from faltung.sklearn.networks import Recipe, network, recipe
 from faltung.sklearn.samples import in_order, numbers, shape_of, source
 from faltung.train.history import History
 from faltung.train.loop import Loop
@@ -30,7 +30,6 @@ from faltung.train.model import Model
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
-BATCH = 32
 # The learning rate of ``partial_fit``, which does not know how long it goes on, as a part of the
 # highest of a whole run.
 PARTIAL = 0.2
@@ -110,7 +109,6 @@ class ConvEstimator(BaseEstimator):
         else:
             seed = self._seed()
             made = Model(network(self.net, shape, outputs), shape, seed=seed, classes=classes)
-            check_outputs(self.net, made.graph.output.shape, outputs)
             self.model_, self._run_seed, self.input_shape_ = made, seed, shape
             self.history_, self._slots, self._steps = History(), {}, 0
         given = numbers(x, shape)
@@ -138,14 +136,15 @@ class ConvEstimator(BaseEstimator):
     def _settings(self, train: Subset, **options: Any) -> Settings:
         """How to train, where ``options`` do not say otherwise."""
         usual = recipe(self.input_shape_)
-        batch = BATCH if self.batch is None else whole("batch", self.batch, 1)
-        length = usual.length(-(-len(train) // batch))
+        count = len(train)
+        batch = usual.batch(count) if self.batch is None else whole("batch", self.batch, 1)
+        length = usual.length(-(-count // batch))
         lr = usual.lr if self.lr is None and self.optimizer == "adamw" else self.lr
         given = {
             "epochs": length if self.epochs is None else self.epochs,
             "batch": batch,
             "lr": lr,
-            "decay": usual.decay if self.decay is None else self.decay,
+            "decay": usual.shrink(count) if self.decay is None else self.decay,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "loss": self._loss(),

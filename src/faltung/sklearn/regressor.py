@@ -1,6 +1,6 @@
 """``ConvRegressor``: a network that predicts numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from sklearn.base import RegressorMixin
 
 from faltung.data.augment import Augment
+from faltung.geometry.calls import explained
 from faltung.geometry.check import truth
 from faltung.graph.losses import Loss
 from faltung.nn.layer import Layer
@@ -20,27 +21,31 @@ from faltung.train.schedule import ScheduleName
 Array = npt.NDArray[Any]
 
 
+@explained
 class ConvRegressor(RegressorMixin, ConvEstimator):
     """A network as a regressor of scikit-learn.
 
     Parameters
     ----------
-    net : "auto", str or Layer
-        The network: one for the shape of the samples, the name of one of ``faltung.nets``, or
-        layers of ``faltung.nn`` with as many outputs as there are numbers to predict.
+    net : "auto", str, Layer or callable
+        The network: one for the shape of the samples; the name of one of ``faltung.nets``; a
+        function ``(outputs, input_shape)`` that gives layers, such as those of ``faltung.nets``; or
+        layers of ``faltung.nn``, with as many outputs as there are numbers to predict.
     input_shape : sequence of int, optional
         ``(channels, *space)`` of a sample, where X is a flat table of samples. Without it a row of
         a table is a row of a table, and X of 3, 4 or 5 axes is ``(n, channels, *space)``.
     epochs : int, optional
-        Passes over the samples; by default as many as make 2,000 steps for a table, 1,000 for what
-        has space, within 10 to 200, or 8 to 100.
+        Passes over the samples; by default as many as make 1,000 steps, but 40 to 100 for a table,
+        8 to 100 for what has space.
     batch : int, optional
-        Samples in one step; by default 32.
+        Samples in one step; by default 32, from 4,096 samples on more, up to 256, or 128 for what
+        has space.
     lr : float, optional
-        The highest learning rate; by default 0.02 for a table, 0.01 for what has space, 0.05 for
+        The highest learning rate; by default 0.04 for a table, 0.02 for what has space, 0.05 for
         "sgd". ``partial_fit`` uses a fifth of the default, or the one that is given.
     decay : float, optional
-        Weight decay; by default 0.3 for a table, 0.05 for what has space.
+        Weight decay; by default 150 / samples for a table, 600 / samples for what has space, but
+        0.05 to 0.5.
     optimizer : {"adamw", "sgd"}
         Adam with decoupled weight decay, or stochastic gradient descent with momentum.
     schedule : {"one_cycle", "cosine", "constant"}
@@ -106,7 +111,7 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
 
     def __init__(
         self,
-        net: str | Layer = AUTO,
+        net: str | Layer | Callable[..., Layer] = AUTO,
         *,
         input_shape: Sequence[int] | None = None,
         epochs: int | None = None,

@@ -1,0 +1,51 @@
+"""Numbers of any scale, one or several for each sample."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+from sklearn.datasets import load_diabetes
+from sklearn.neural_network import MLPRegressor
+
+from faltung.sklearn import ConvRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.random((120, 3))
+
+
+def test_scales_do_not_matter() -> None:
+    """Targets are scaled, each output by itself, and scaled back."""
+    y = np.stack([1e-6 * X[:, 0], 1e9 + 1e3 * X[:, 1]], 1)
+    model = ConvRegressor(random_state=0).fit(X, y)
+    assert model.predict(X).shape == y.shape and model.predict(X).dtype == np.float64
+    assert model.score(X, y) > 0.99
+    one = ConvRegressor(random_state=0).fit(X, y[:, 0])
+    assert one.predict(X).shape == (120,) and one.score(X, y[:, 0]) > 0.99
+
+
+def test_unscaled_targets_if_asked() -> None:
+    y = 1e9 * X[:, 0]
+    assert ConvRegressor(scale_targets=False, epochs=5, random_state=0).fit(X, y).score(X, y) < 0.1
+
+
+def test_a_target_that_does_not_change() -> None:
+    y = np.stack([np.full(120, 7.0), X[:, 0]], 1)
+    made = ConvRegressor(random_state=0).fit(X, y).predict(X)
+    assert np.allclose(made[:, 0], 7, atol=0.5)
+
+
+def test_better_than_a_perceptron() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    ours = ConvRegressor(random_state=0).fit(x[:300], y[:300]).score(x[300:], y[300:])
+    assert ours > 0.4
+    assert ours > MLPRegressor(random_state=0, max_iter=20).fit(x[:300], y[:300]).score(
+        x[300:], y[300:]
+    )
+
+
+def test_partial_fit() -> None:
+    y = 100 + X.sum(1)
+    model = ConvRegressor(random_state=0)
+    for _ in range(60):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > 0.9
