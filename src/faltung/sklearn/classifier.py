@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from faltung.data.augment import Augment
@@ -21,7 +21,6 @@ from faltung.sklearn.estimator import ConvEstimator
 from faltung.sklearn.networks import AUTO, Recipe
 from faltung.train import defaults
 from faltung.train.schedule import ScheduleName
-from faltung.train.settings import CHOICES
 
 Array = npt.NDArray[Any]
 SEVERAL = "multilabel-indicator"
@@ -235,6 +234,22 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
         self._begin(x, given, sample_weight, again, part=True)
         return self
 
+    def decision_function(self, X: Any) -> Array:
+        """What the network says of each class before that becomes a probability.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, features) or (n, channels, *space)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, classes) or (n,)
+            In the order of ``classes_``. Of two classes one number, above 0 for the second.
+        """
+        made = self._outputs(X)
+        return made[:, 1] - made[:, 0] if self._binary else made
+
     def predict_proba(self, X: Any) -> Array:
         """How likely each class is, or each label.
 
@@ -287,6 +302,10 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
             return np.asarray(made > 0.5, np.int64)
         return np.asarray(self.classes_[made.argmax(1)])
 
+    @property
+    def _binary(self) -> bool:
+        return not self._several and len(self.classes_) == 2
+
     # What differs between the two estimators ----------------------------------------------------
 
     def _targets(self, y: Array) -> tuple[Array, int, tuple[str, ...] | None]:
@@ -294,11 +313,20 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
             return np.asarray(y, np.float32), len(self.classes_), None
         return np.searchsorted(self.classes_, y), len(self.classes_), _names(self.classes_)
 
+    def _weighted(self, weights: Array | None, y: Array) -> Array | None:
+        """Of samples with several labels: the product of the weights of their labels."""
+        if not self._several or self.class_weight is None:
+            return weights
+        found = compute_sample_weight(self.class_weight, y)
+        return np.asarray(found if weights is None else found * weights)
+
     def _loss(self) -> Loss:
         return "binary_cross_entropy" if self._several else "cross_entropy"
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
         if self._several:
+            if self.smoothing:
+                raise FaltungError(f"smoothing={show(self.smoothing)}: is for one class a sample")
             return {}
         smoothing = recipe.smoothing if self.smoothing is None else self.smoothing
         return {"smoothing": smoothing, "class_weight": self._class_weight(y)}
@@ -313,7 +341,7 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = "binary_cross_entropy" in CHOICES["loss"]
+        tags.classifier_tags.multi_label = True
         return tags
 
 

@@ -73,11 +73,15 @@ class ConvEstimator(BaseEstimator):
         """y as the network takes it, how many outputs that needs, and what they are called."""
         raise NotImplementedError
 
+    def _weighted(self, weights: Array | None, y: Array) -> Array | None:
+        """The weights of the samples, with what else gives them some."""
+        return weights
+
     def _scaled(self, y: Array, order: Array, weights: Array | None, again: bool) -> Array:
         """The targets as the network learns them."""
         return y
 
-    def _loss(self) -> Loss:
+    def _loss(self) -> Loss | str:
         raise NotImplementedError
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
@@ -101,7 +105,7 @@ class ConvEstimator(BaseEstimator):
         """Train on samples that were checked: in one go, or as a ``part`` of more to come. The
         model is made, unless it is there ``again``.
         """
-        weights = _weights(sample_weight, x)
+        weights = self._weighted(_weights(sample_weight, x), y)
         targets, outputs, classes = self._targets(y)
         shape = shape_of(x, self.input_shape)
         if again:
@@ -115,10 +119,11 @@ class ConvEstimator(BaseEstimator):
         order, weight = in_order(given, targets, weights)
         targets = self._scaled(targets, order, weight, again)
         samples = source(given, targets, classes, order)
+        samples.weights = weight
         if part:
-            self._train_on(samples, weight)
+            self._train_on(samples)
         else:
-            self._train(samples, weight)
+            self._train(samples)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if shape != self.input_shape_:
@@ -154,7 +159,7 @@ class ConvEstimator(BaseEstimator):
         }
         return Settings(**given | options)
 
-    def _train(self, train: Subset, weight: Array | None) -> None:
+    def _train(self, train: Subset) -> None:
         """Train in one go."""
         part, patience = None, None
         if truth("early_stopping", self.early_stopping):
@@ -166,7 +171,7 @@ class ConvEstimator(BaseEstimator):
             done = self.model_.fit(train, validation=part, show=bool(self.verbose), **given)
         self._note(done)
 
-    def _train_on(self, train: Subset, weight: Array | None) -> None:
+    def _train_on(self, train: Subset) -> None:
         """One pass over some samples, with the state of the optimizer as the last one left it."""
         model, done = self.model_, len(self.history_)
         settings = self._settings(train, schedule="constant", epochs=done + 1)
@@ -197,7 +202,7 @@ class ConvEstimator(BaseEstimator):
         shape = shape_of(given, self.input_shape)
         self._check_shape(shape)
         with jobs(self.n_jobs):
-            made = self.model_.outputs(numbers(given, shape), softmax=False)
+            made = self.model_.outputs(numbers(given, shape), finished=False)
         return made.astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:

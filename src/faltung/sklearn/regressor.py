@@ -8,17 +8,21 @@ import numpy.typing as npt
 from sklearn.base import RegressorMixin
 
 from faltung.data.augment import Augment
+from faltung.data.source import Subset
+from faltung.data.standard import Standard
 from faltung.geometry.calls import explained
 from faltung.geometry.check import truth
-from faltung.graph.losses import Loss
+from faltung.graph.losses import Loss, kind_of
 from faltung.nn.layer import Layer
 from faltung.program.optimizer import OptimizerName
 from faltung.sklearn.estimator import ConvEstimator
 from faltung.sklearn.networks import AUTO, Recipe
 from faltung.train import defaults
 from faltung.train.schedule import ScheduleName
+from faltung.train.target_scale import scaled, unscaled
 
 Array = npt.NDArray[Any]
+FLAT = 1e-12  # deviations below this part of the mean are rounding
 
 
 @explained
@@ -51,7 +55,8 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
     schedule : {"one_cycle", "cosine", "constant"}
         How the learning rate changes from step to step; in ``partial_fit`` it does not.
     loss : str
-        What is made small: "mse", the mean squared error.
+        What is made small: "mse", the mean squared error; "mae", the absolute one, for outliers;
+        "huber", between the two; or a formula, such as "abs(output - target)".
     scale_targets : bool
         Whether the network learns targets with a mean of 0 and a standard deviation of 1, each
         output by itself; predictions are scaled back.
@@ -120,7 +125,7 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
         decay: float | None = None,
         optimizer: OptimizerName = defaults.OPTIMIZER,
         schedule: ScheduleName = defaults.SCHEDULE,
-        loss: Loss = "mse",
+        loss: Loss | str = "mse",
         scale_targets: bool = True,
         augment: Augment | None = None,
         early_stopping: bool = False,
@@ -207,7 +212,8 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
         ndarray of shape (n,) or (n, outputs)
             As ``y`` was in ``fit``, in float64.
         """
-        made = self._outputs(X) * self._spread + self._middle
+        made = self._outputs(X)
+        made = unscaled(self._scale, made)
         return made[:, 0] if self._single else made
 
     # What differs between the two estimators ----------------------------------------------------
@@ -219,22 +225,37 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
 
     def _scaled(self, y: Array, order: Array, weights: Array | None, again: bool) -> Array:
         """Targets with a mean of 0 and a deviation of 1, if they are to be scaled; by those of the
-        samples that came first.
+        samples that came first. In float64: a model's own targets are float32.
         """
         if not again:
-            self._middle, self._spread = np.zeros(y.shape[1]), np.ones(y.shape[1])
-            if truth("scale_targets", self.scale_targets):
+            self._scale = None
+            if truth("scale_targets", self.scale_targets) and kind_of(self.loss).scales:
                 seen = y[order]
-                self._middle = np.average(seen, 0, weights)
-                self._spread = np.sqrt(np.average((seen - self._middle) ** 2, 0, weights))
-                self._spread[self._spread <= np.abs(self._middle) * 1e-12] = 1
-        return np.asarray((y - self._middle) / self._spread, np.float32)
+                mean = np.average(seen, 0, weights)
+                std = np.sqrt(np.average((seen - mean) ** 2, 0, weights))
+                std[std <= np.abs(mean) * FLAT] = 1
+                self._scale = Standard(tuple(mean.tolist()), tuple(std.tolist()))
+        return scaled(self._scale, y, y.shape[1:], "float32")
 
-    def _loss(self) -> Loss:
+    def _train(self, train: Subset) -> None:
+        self._in_units(super()._train, train)
+
+    def _train_on(self, train: Subset) -> None:
+        self._in_units(super()._train_on, train)
+
+    def _in_units(self, train: Callable[[Subset], None], samples: Subset) -> None:
+        """Train on targets that are scaled already; then the model knows by what."""
+        self.model_.target_scale = None
+        try:
+            train(samples)
+        finally:
+            self.model_.target_scale = self._scale
+
+    def _loss(self) -> Loss | str:
         return self.loss
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
-        return {}
+        return {"scale_targets": False}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
