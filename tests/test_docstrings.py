@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import faltung
+import faltung.sklearn
 import faltung.xarray
 from faltung import ndimage, nets, nn
 from faltung.ops.options import GeometryOptions
@@ -17,7 +18,7 @@ from faltung.ops.options import GeometryOptions
 SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Notes", "References", "Examples"]
 PUBLIC: dict[str, Callable[..., Any]] = {
     f"{module.__name__}.{name}": found
-    for module in (faltung, ndimage, nn, nets, faltung.xarray)
+    for module in (faltung, ndimage, nn, nets, faltung.sklearn, faltung.xarray)
     for name in module.__all__
     if callable(found := getattr(module, name))
 }

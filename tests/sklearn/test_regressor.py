@@ -34,11 +34,12 @@ def test_a_target_that_does_not_change() -> None:
     assert np.allclose(made[:, 0], 7, atol=0.5)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_better_than_a_perceptron() -> None:
     x, y = load_diabetes(return_X_y=True)
     ours = ConvRegressor(random_state=0).fit(x[:300], y[:300]).score(x[300:], y[300:])
     assert ours > 0.4
-    assert ours > MLPRegressor(random_state=0, max_iter=20, tol=1).fit(x[:300], y[:300]).score(
+    assert ours > MLPRegressor(random_state=0, max_iter=20).fit(x[:300], y[:300]).score(
         x[300:], y[300:]
     )
 
