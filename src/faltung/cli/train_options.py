@@ -82,6 +82,7 @@ def names(text: str) -> list[str]:
 
 
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
+METAVARS = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME", yes: "YES"}
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
@@ -247,7 +248,7 @@ def _add(group: Any, options: Mapping[str, tuple[Callable[[str], Any], str]]) ->
         if kind is bool:
             group.add_argument(option, action="store_true", default=None, help=text)
         else:
-            metavar = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME"}[kind]
+            metavar = METAVARS[kind]
             group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 

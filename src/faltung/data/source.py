@@ -112,21 +112,25 @@ def weighted(
     """
     if weights is None:
         return source
-    each = as_array(name, weights)
+    made = Subset(source, np.arange(len(source)))
+    made.weights = checked_weights(as_array(name, weights), len(source), name)
+    return made
+
+
+def checked_weights(each: Array, count: int, name: str) -> npt.NDArray[np.float64]:
+    """Weights of samples in float64. ValueError, TypeError: as ``weighted``."""
     if each.dtype.kind not in "buif":
         raise FaltungTypeError(f"{name}.dtype={each.dtype}: must be numbers")
-    if each.shape != (len(source),):
+    if each.shape != (count,):
         raise FaltungError(
-            f"{name}.shape={each.shape}: must be ({len(source)},), a number for each sample"
+            f"{name}.shape={each.shape}: must be ({count},), a number for each sample"
         )
     each = each.astype(np.float64)
     if not (np.isfinite(each).all() and each.min(initial=0) >= 0):
         raise FaltungError(f"{name}: must be at least 0 and finite")
     if not each.any():
         raise FaltungError(f"{name}: must not all be 0")
-    made = Subset(source, np.arange(len(source)))
-    made.weights = each
-    return made
+    return each
 
 
 def is_source(x: object) -> TypeGuard[Source]:
@@ -233,6 +237,8 @@ class ArraySource:
         self.targets, self.classes = made(y, len(array), classes, partial, at_y)
         self.skipped = tuple(map(str, sequence("skipped", skipped)))
         self.weights: Array | None = None
+        # What several labels at once are called.
+        self.label_names: tuple[str, ...] | None = None
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None

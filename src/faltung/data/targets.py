@@ -113,8 +113,18 @@ def labels_must(y: Array, count: int) -> str:
     """The rule for labels, where y is none."""
     return (
         f"labels must be ({count},), or have a single 1 in each row; numbers must be floats (loss "
-        f"mse takes whole ones too){_one_hot_maps(y)}"
+        f"mse takes whole ones too){_several(y)}{_one_hot_maps(y)}"
     )
+
+
+def _several(y: Array) -> str:
+    """What to do about several labels at once."""
+    if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bui" and ((y == 0) | (y == 1)).all():
+        return (
+            "; several labels at once, each 0 or 1, need loss "
+            "binary_cross_entropy (--loss binary_cross_entropy)"
+        )
+    return ""
 
 
 def _one_hot_maps(y: Array) -> str:

@@ -23,6 +23,7 @@ from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
+from faltung.train.seen import Seen, mark_of
 from faltung.train.settings import Settings
 from faltung.train.target_scale import scale_of
 from faltung.train.teacher import Teacher, teacher_of
@@ -30,6 +31,8 @@ from faltung.train.teacher import Teacher, teacher_of
 
 class Fitting(Network):
     """A network that learns; see ``Model`` for the arguments."""
+
+    _seen: Seen | None = None  # what the last ``fit`` held a part of out
 
     def fit(
         self,
@@ -245,6 +248,7 @@ class Fitting(Network):
         train = as_source(x, y, self, wanted.loss, sample_weight)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
+        seen: Seen | None = None
         if isinstance(validation, tuple) and len(validation) in (2, 3):
             held_x, held_y, *weights = validation
             given = as_source(held_x, held_y, self, wanted.loss, *weights)
@@ -253,8 +257,11 @@ class Fitting(Network):
             held = in_units(validation, units)
         elif validation is not None:
             part = _part(validation)
+            seen = Seen(mark_of(train), part, wanted.seed)
             train, held = split(train, part, wanted.seed)
-        return self._trained(wanted, train, held, show, learned_from, watching)
+        history = self._trained(wanted, train, held, show, learned_from, watching)
+        self._seen = seen
+        return history
 
     def _trained(
         self,

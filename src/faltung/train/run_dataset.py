@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, kind_of_sample, layout_in, split
+from faltung.data.source import Source, kind_of_sample, layout_in, split, weights_in
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -139,6 +139,18 @@ def held_out(folder: RunFolder) -> Source:
     return held
 
 
+def seen_by(folder: RunFolder, source: Source) -> tuple[bool, Source | None]:
+    """Whether these are the samples that a run was trained on, and the part that it held out; None
+    if it held nothing out.
+    """
+    about = data_table(folder)
+    if described(source)["digest"] != about["digest"]:
+        return False, None
+    return True, parts(source, about["held_out"], Settings.from_dict(table(folder, "train")).seed)[
+        1
+    ]
+
+
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
     """The samples to train on, and those that are held out: a part of all, ``OWN``, those that the
     data come with, or None for 0.
@@ -183,6 +195,9 @@ def described(source: Source) -> dict[str, Any]:
             digest.update(repr(name).encode("utf-8", "surrogatepass") + b"\0")
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
+    weights = weights_in(source)
+    if weights is not None:
+        digest.update(weights.tobytes())
     found = {
         "kind": source.kind,
         "samples": len(source),
