@@ -14,8 +14,8 @@ from faltung.nn.structure import Flatten, Sequential
 
 # Channels of the convolutions, from the first on.
 CHANNELS = (16, 32, 64, 128, 128)
-SMALL = 32  # up to which samples are not halved after the first convolution, and later more often
-LEFT = {True: 2, False: 4}  # positions along an axis that are left at least, of small samples or not
+SMALL = 32  # samples up to here are not halved after the first convolution, and later more often
+LEFT = {True: 2, False: 4}  # positions along an axis that are left: of small samples, of others
 FLAT = 4  # positions up to which the linear layer reads each by itself
 
 

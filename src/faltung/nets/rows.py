@@ -126,7 +126,7 @@ NETS: dict[str, Row] = {
         "pictures",
         (3, 64, 64),
         10,
-        250_522,
+        98_970,
         any_rank=True,
     ),
     "alexnet": Row(
