@@ -28,6 +28,14 @@ class Recipe:
     smoothing: float = defaults.SMOOTHING
     jitter: float = 0.0
 
+    def words(self) -> str:
+        """As options of the command line."""
+        given = {"lr": self.lr, "decay": self.decay, "smoothing": self.smoothing}
+        usual = {"lr": None, "decay": defaults.DECAY, "smoothing": defaults.SMOOTHING}
+        said = [f"--{name} {value:g}" for name, value in given.items() if value != usual[name]]
+        least, most = self.epochs
+        return " ".join([f"--epochs {least} to {most}", *said])
+
     def length(self, batches: int) -> int:
         """How many epochs of so many batches."""
         least, most = self.epochs
