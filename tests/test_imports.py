@@ -42,6 +42,7 @@ FRAMEWORKS = {
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "av": ("data",),
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),

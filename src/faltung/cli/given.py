@@ -30,10 +30,16 @@ class Given:
         return escaped(self.path)
 
 
+def is_file(path: Path) -> bool:
+    """What a sample is, where a folder is none."""
+    return not path.is_dir()
+
+
 def given(
     words: Iterable[str],
     failed: Failed,
-    is_sample: Callable[[Path], bool] = lambda path: False,
+    *,
+    is_sample: Callable[[Path], bool] = is_file,
     leave_out: str | None = None,
 ) -> Iterator[Given]:
     """Files in the order in which they were named; those of a folder as people would sort them,

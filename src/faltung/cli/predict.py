@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
-from faltung.cli.given import Given, given
+from faltung.cli.given import Given, given, is_file
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.predict_table import Write, classes_of, lines, table, text_of
 from faltung.cli.sorting import Sorted
@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one line per sample, and one on stderr for each file that cannot be answered."""
     if arguments.out is not None:
         return predict_stored.run(arguments)
+    from faltung.data.clips import is_clip
     from faltung.data.files import read_files
     from faltung.train.run_dataset import like
     from faltung.train.run_model import load_model
@@ -89,14 +90,17 @@ def run(arguments: argparse.Namespace) -> int:
     path = _csv_path(arguments)
     model, folder = load_model(arguments.run_folder)
     copies = _sorted(model, arguments.sort)
+    wanted = like(model, folder)
     read = partial(
         read_files,
-        like=like(model, folder),
+        like=wanted,
         x=arguments.x,
         labels=arguments.labels,
         note=_note,
     )
-    job = _Job(model, read, arguments.files, copies, arguments.sort)
+    is_sample = is_clip if wanted.frames is not None else is_file
+    files = partial(given, arguments.files, is_sample=is_sample, leave_out=arguments.sort)
+    job = _Job(model, read, files, copies)
     if path is None:
         job.answer(table(model, sys.stdout) if arguments.csv else lines(model))
     else:
@@ -186,15 +190,12 @@ class _Job:
         self,
         model: "Model",
         read: Read,
-        words: Sequence[str],
+        files: Callable[[Callable[[str, BaseException], None]], Iterable[Given]],
         copies: Sorted | None,
-        leave_out: str | None,
     ) -> None:
         self.model, self.read, self.copies = model, read, copies
         self.failed = Failed()
-        self.files = given(
-            words, lambda path, error: self.failed(path, path, error), leave_out=leave_out
-        )
+        self.files = files(lambda path, error: self.failed(path, path, error))
 
     def answer(self, write: Write) -> int:
         """Returns how many samples were answered."""

@@ -33,6 +33,8 @@ class Like:
         The name of the column of labels in text files.
     x, y : str, optional
         The names of the arrays of samples and targets in ``.npz`` files, if they were chosen.
+    frames : int, optional
+        Of a clip: samples are volumes of so many frames of videos, or of folders of frames.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Like:
     label: str | None = None
     x: str | None = None
     y: str | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, AXES)
@@ -60,6 +63,10 @@ class Like:
             whole("shape", length, 1)
         object.__setattr__(self, "shape", shape)
         as_layout("layout", self.layout)
+        if self.frames is not None and (
+            len(shape) != 4 or whole("frames", self.frames, 1) != shape[1]
+        ):
+            raise FaltungError(f"frames={self.frames}: must be that of the shape, {shape}")
         if self.units is not None and not isinstance(self.units, Units):
             raise FaltungTypeError(f"units={show(self.units)}: must be Units")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from faltung.data import arrays, idx, pictures, tables, volumes
+from faltung.data import arrays, clips, idx, pictures, tables, volumes
 from faltung.data.contents import it_is
 from faltung.data.digits import digits
 from faltung.data.layout import Layout
@@ -22,11 +22,16 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 @dataclass(frozen=True)
 class Reader:
-    """``what`` it reads, for messages; whether a path ``matches``; and how it is opened."""
+    """``what`` it reads, for messages; whether a path ``is_one``; and how it is opened."""
 
     what: str
-    matches: Callable[[Path], bool]
+    is_one: Callable[[Path], bool]
     open: Callable[[Path, Options], Source]
+
+    def matches(self, path: Path, options: Options) -> bool:
+        """Whether it reads a path under these options: frames make a folder one of clips."""
+        said = options.frames is not None and self.open is clips.open_clips and path.is_dir()
+        return said or self.is_one(path)
 
 
 # Data that come with Faltung, by name.
@@ -47,6 +52,7 @@ def open_source(
     like: Like | None = None,
     label: str | None = None,
     val: str | Path | None = None,
+    frames: int | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -83,6 +89,9 @@ def open_source(
         The column of a text file that holds the labels. By default it is recognised by its name.
     val : str or Path, optional
         Data of any of these kinds to hold out, read like ``data``: the ``held`` of the source.
+    frames : int, optional
+        How many frames of each clip are taken, evenly: of a video, 16 by default, or with it of a
+        folder of frames.
 
     Returns
     -------
@@ -111,7 +120,8 @@ def open_source(
     if like is not None:
         kind, size = like.kind, like.shape[1:] if like.fit else None
         channels = like.shape[0] if kind in ("picture", "volume") else None
-    options = Options(strict, kind, size, channels, classes, x, y, targets, like, label)  # type: ignore[arg-type]
+        frames = like.frames
+    options = Options(strict, kind, size, channels, classes, x, y, targets, like, label, frames)  # type: ignore[arg-type]
     found = _opened(data, options)
     if val is not None:
         _check_other(data, val)
@@ -158,6 +168,7 @@ def _held(data: str | Path, source: Source, options: Options) -> Source:
         label=getattr(source, "label", None),
         x=options.x,
         y=options.y,
+        frames=getattr(source, "frames", None),
     )
     classes = source.classes
     asked = replace(
@@ -166,6 +177,7 @@ def _held(data: str | Path, source: Source, options: Options) -> Source:
         size=like.shape[1:] if like.fit else None,
         channels=like.shape[0] if like.kind in ("picture", "volume") else None,
         classes=classes,
+        frames=like.frames,
         like=like,
         targets="labels" if classes is not None else "numbers",
     )
@@ -212,7 +224,7 @@ def _opened(data: str | Path, options: Options) -> Source:
         raise FileNotFoundError(f"data={where}: no such file or folder, nor a name ({names})")
     if not path.is_dir():
         regular(path, where)
-    reader = next((reader for reader in READERS if reader.matches(path)), None)
+    reader = next((reader for reader in READERS if reader.matches(path, options)), None)
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
         raise FaltungError(f"data={where}: is none of: {known}{it_is(path)}")
@@ -232,6 +244,9 @@ def _check_words(options: Options, what: str, reader: object) -> None:
         value = getattr(options, name)
         if isinstance(value, str) and reader not in readers:
             raise FaltungError(f"{name}={show(value)}: applies to {of}, not to {what}")
+    asked = options.frames is not None and options.like is None
+    if asked and reader not in (clips.open_clips, _open_parts):
+        raise FaltungError(f"frames={options.frames}: applies to clips, not to {what}")
 
 
 def _named(name: str, options: Options) -> Source:
@@ -254,6 +269,7 @@ READERS = (
     Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
     Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
     Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
+    Reader("a folder of videos, a class a folder", clips.matches, clips.open_clips),
     Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
     Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
 )

@@ -19,7 +19,7 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels", "x", "y", "label", "val")
+READING = ("strict", "kind", "size", "channels", "x", "y", "label", "val", "frames")
 # What a config says of data that come with samples to hold out.
 OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
@@ -39,6 +39,7 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "columns": (list, False),
     "label": (str, False),
     "val": (str, False),
+    "frames": (int, False),
     "relative": (str, False),
     "val_relative": (str, False),
 }
@@ -82,6 +83,7 @@ def like(model: Model, folder: RunFolder) -> Like:
             label=about.get("label"),
             x=about.get("x"),
             y=about.get("y"),
+            frames=about.get("frames"),
         )
     except FaltungError as error:
         raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
@@ -173,7 +175,7 @@ def described(source: Source) -> dict[str, Any]:
         "digest": digest.hexdigest()[:16],
         "layout": layout_in(source),
     }
-    for name in ("columns", "label"):
+    for name in ("columns", "label", "frames"):
         value = getattr(source, name, None)
         if value is not None:
             found[name] = list(value) if name == "columns" else value
