@@ -33,6 +33,7 @@ NUMPY_FROM = "reference"
 LLVMLITE_IN = ("codegen", "jit")
 FRAMEWORKS = {
     "torch": ("torch",),
+    "joblib": ("sklearn",),  # comes with scikit-learn
     "sklearn": ("sklearn",),
     "dask": ("dask",),
     "onnx": ("formats", "onnx"),

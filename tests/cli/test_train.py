@@ -156,7 +156,7 @@ def test_resumed_it_takes_other_threads_and_nothing_else(
         (["--set", "width=1"], "--set"),
         (["--flip"], "--flip"),
         (["--strict"], "--strict"),
-        (["--from", "run", "--class-weights=1,1"], "--from, --class-weights"),
+        (["--from", "run", "--class-weight=1,1"], "--from, --class-weight"),
         ([str(data)], "DATA"),
     ):
         assert main(["train", "--resume", "run", *more]) == 2
@@ -337,8 +337,8 @@ X, Y = shapes(12)
         ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
         ({}, ["--held-out=0", "--patience=3"], "--patience=3: with --held-out 0 there is nothing"),
         ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
-        ({}, ["--class-weights=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
-        ({}, ["--class-weights=1;2"], "--class-weights=1;2: must be balanced, or a number for"),
+        ({}, ["--class-weight=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
+        ({}, ["--class-weight=1;2"], "--class-weight=1;2: must be balanced, or a number for"),
         ({}, ["--sampler=weighted"], "--sampler=weighted: must be one of shuffled, balanced"),
         ({}, ["--metric=f2"], "--metric=f2: must be one of loss, accuracy"),
         ({}, ["--metric=mae"], "--metric=mae: does not apply to labels"),

@@ -77,7 +77,7 @@ def test_transfer(data: Path, capsys: Captured) -> None:
 
 
 def test_a_metric_of_its_own(data: Path, capsys: Captured) -> None:
-    words = ["--metric=f1", "--class-weights=balanced", "--sampler=balanced", "--epochs=2"]
+    words = ["--metric=f1", "--class-weight=balanced", "--sampler=balanced", "--epochs=2"]
     assert main(["train", str(data), *words, "--out=run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "class weights: 0 1, 1 1" in lines

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data.augment import Augment, cutout, flip, jitter, move
+from faltung.data.augment import ROWS, Augment, amplify, cutout, flip, flip_all, jitter, move
 
+NOT_ALONE = ("magnitude", "mixup", "cutmix")
 SHAPES = [(64, 1, 9), (64, 3, 8, 7), (64, 2, 6, 5, 7)]  # series, pictures, volumes
 
 
@@ -50,6 +51,29 @@ def test_about_half_are_mirrored(shape: tuple[int, ...]) -> None:
     assert 20 < sum(mirrored) < 44
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_mirrored_along_each_axis_by_itself(shape: tuple[int, ...]) -> None:
+    x = batch(shape)
+    got = flip_all(x, np.random.default_rng(0))
+    axes = range(1, len(shape))
+    ways = [[a for i, a in enumerate(axes) if n >> i & 1] for n in range(1 << len(axes))]
+    ways = [way for way in ways if 1 not in way or not way]  # axis 1 of a sample with its channels
+    spatial = [tuple(a - 1 for a in way if a > 1) for way in ways]
+    seen = {
+        next(i for i, way in enumerate(spatial) if np.array_equal(np.flip(b, way), a))
+        for a, b in zip(got, x, strict=True)
+    }
+    assert seen == set(range(len(spatial)))
+
+
+def test_amplitudes_differ_by_channel_and_sample() -> None:
+    x = np.ones((500, 3, 9), np.float32)
+    got = amplify(x, 0.2, np.random.default_rng(0))
+    assert (got == got[..., :1]).all()
+    np.testing.assert_allclose(got[..., 0].std(0), 0.2, rtol=0.1)
+    np.testing.assert_allclose(got[..., 0].mean(0), 1, atol=0.03)
+
+
 @pytest.mark.parametrize("side", [1, 2, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cutout_is_one_box_in_all_channels(shape: tuple[int, ...], side: int) -> None:
@@ -74,7 +98,10 @@ def test_jitter_has_the_spread_of_each_channel(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(got.mean(axes), 0, atol=0.01 * shape[1])
 
 
-EVERYTHING = Augment(shift=1, flip=True, crop=2, cutout=2, jitter=0.1, fill="edge")
+EVERYTHING = Augment(
+    **{"shift": 1, "flip": True, "flip_all": True, "crop": 2, "cutout": 2, "jitter": 0.1},
+    **{"rotate": 20, "scale": 0.2, "bend": 1, "colour": 0.3, "erase": 0.9, "fill": "edge"},
+)
 
 
 def test_same_generator_same_batch_and_the_old_one_is_left_alone() -> None:
@@ -86,11 +113,10 @@ def test_same_generator_same_batch_and_the_old_one_is_left_alone() -> None:
     assert one.dtype == np.float32 and one.shape == x.shape and not np.shares_memory(one, x)
 
 
-@pytest.mark.parametrize("name", ["shift", "flip", "crop", "cutout", "jitter", "series_shift"])
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in NOT_ALONE])
 def test_each_alone(name: str) -> None:
-    value = {"flip": True, "jitter": 0.5}.get(name, 2)
-    augment = Augment(**{name: value})  # type: ignore[arg-type]
-    x = batch((8, 2, 9))
+    augment = Augment(**{name: ROWS[name].type(1)})
+    x = batch((8, 3, 9, 9) if "picture" in ROWS[name].kinds else (8, 3, 9))
     got = augment(x, np.random.default_rng(0))
     assert bool(augment) and got.dtype == np.float32 and not np.array_equal(got, x)
 
@@ -126,6 +152,12 @@ def test_settings_come_back() -> None:
         ({"jitter": -0.1}, "jitter=-0.1: must be at least 0"),
         ({"jitter": float("nan")}, "jitter=nan: must be"),
         ({"jitter": "much"}, "jitter='much': must be a number"),
+        ({"rotate": 181}, "rotate=181: must be at most 180"),
+        ({"erase": 1.5}, "erase=1.5: must be at most 1"),
+        ({"flip_all": "x"}, "flip_all='x': must be True or False"),
+        ({"randaugment": 2.0}, "randaugment=2.0: must be an int"),
+        ({"magnitude": 11}, "magnitude=11: must be at most 10"),
+        ({"mixup": -1}, "mixup=-1: must be at least 0"),
         ({"fill": "wrap"}, "fill='wrap': must be one of zero, edge"),
     ],
 )
@@ -138,9 +170,14 @@ def test_values(more: dict[str, Any], message: str) -> None:
     ("more", "kind", "shape", "message"),
     [
         ({"flip": True}, "series", (1, 9), "flip=True: is for pictures and volumes, not series"),
-        ({"shift": 1}, "text", (9,), "shift=1: is for pictures"),
+        ({"shift": 1}, "text", (9,), "shift=1: text cannot be changed"),
         ({"series_shift": 1}, "picture", (1, 9, 9), "series_shift=1: is for series, not picture"),
-        ({"jitter": 0.1}, "text", (9,), "jitter=0.1: text takes no noise"),
+        ({"jitter": 0.1}, "text", (9,), "jitter=0.1: text cannot be changed like numbers"),
+        ({"rotate": 5}, "series", (1, 9), "rotate=5: is for pictures and volumes, not series"),
+        ({"randaugment": 1}, "volume", (1, 9, 9, 9), "is for pictures, not volume"),
+        ({"amplitude": 0.1}, "picture", (1, 9, 9), "amplitude=0.1: is for series"),
+        ({"cutmix": 1}, "table", (9,), "cutmix=1: is for pictures and volumes and series"),
+        ({"bend": 9}, "series", (1, 9), "bend=9: must be less than the shortest axis"),
         ({"crop": 8}, "picture", (1, 9, 8), "crop=8: must be less than the shortest axis, 8"),
         ({"series_shift": 9}, "series", (3, 9), "series_shift=9: must be less than"),
     ],
@@ -148,6 +185,16 @@ def test_values(more: dict[str, Any], message: str) -> None:
 def test_kinds(more: dict[str, Any], kind: str, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Augment(**more).check(kind, shape)
+
+
+@pytest.mark.parametrize("mixes", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_mixing_is_asked_for_and_labels_become_probabilities(mixes: dict[str, float]) -> None:
+    x, y = batch((6, 3, 8, 8)), np.array([0, 1, 2, 0, 1, -1])
+    same, labels = Augment().mix(x, y, 3, np.random.default_rng(0))
+    assert same is x and labels is y
+    mixed, soft = Augment(**mixes).mix(x, y, 3, np.random.default_rng(0))
+    assert mixed.shape == x.shape and soft.shape == (6, 3)
+    assert mixed.dtype == soft.dtype == np.float32 and not np.array_equal(mixed, x)
 
 
 def test_kinds_that_suit() -> None:

@@ -292,7 +292,10 @@ def refused(words: str, net: nn.Layer, shape: tuple[int, ...], loss: str = "mse"
 
 
 def test_other_losses_are_refused() -> None:
-    refused("loss='hinge': must be one of cross_entropy, mse", nn.Linear(2), (3,), "hinge")
+    words = (
+        "loss='hinge': must be one of cross_entropy, binary_cross_entropy, mse, mae, huber, dice"
+    )
+    refused(words, nn.Linear(2), (3,), "hinge")
 
 
 def test_graphs_for_inference_are_refused() -> None:

@@ -41,7 +41,7 @@ LENET = nn.Sequential(
 INCEPTION = nn.Sequential(
     network_parts.conv_norm(8),
     network_parts.inception(),
-    nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), 0.3),
+    nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), weight=0.3),
     nn.MaxPool(2),
     network_parts.inception(),
     nn.GlobalAvgPool(),
@@ -147,7 +147,7 @@ def test_weights_of_classes_over_twenty_steps(smoothing: float) -> None:
         Slots(state, SGD(momentum=MOMENTUM)),
         BATCH,
         smoothing=smoothing,
-        class_weights=weights,
+        class_weight=weights,
     )
     tensors = {
         p.name: torch.tensor(first[p.name], requires_grad=p.trained) for p in graph.parameters

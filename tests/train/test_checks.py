@@ -96,7 +96,7 @@ def test_where_a_single_sample_has_many_values_it_is_enough() -> None:
 
 def weights(labels: Any, count: int, given: Any) -> Any:
     model = Model(nn.Linear(count), (4,))
-    return weights_of(Settings(class_weights=given), np.asarray(labels), model)
+    return weights_of(Settings(class_weight=given), np.asarray(labels), model)
 
 
 def test_balanced_weights_as_in_scikit_learn() -> None:
@@ -111,19 +111,19 @@ def test_balanced_weights_as_in_scikit_learn() -> None:
 
 def test_weights_that_do_not_fit() -> None:
     refused(
-        "class_weights=(1.0, 2.0, 3.0): must be 2 numbers, one for each class: 0, 1",
+        "class_weight=(1.0, 2.0, 3.0): must be 2 numbers, one for each class: 0, 1",
         net(),
         X,
         Y,
-        class_weights=[1, 2, 3],
+        class_weight=[1, 2, 3],
     )
     half = np.where(np.arange(33) % 3 == 0, 2, Y)
     refused(
-        "class_weights=(0.0, 0.0, 0.0, 1.0): no class with samples has any weight",
+        "class_weight=(0.0, 0.0, 0.0, 1.0): no class with samples has any weight",
         net(4),
         X,
         half,
-        class_weights=[0, 0, 0, 1],
+        class_weight=[0, 0, 0, 1],
     )
 
 

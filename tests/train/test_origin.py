@@ -117,11 +117,9 @@ def test_samples_of_another_shape(old: Path, tmp_path: Path) -> None:
         started(old, tmp_path / "run", data=str(tmp_path / "nine.npz"))
 
 
-def test_a_checkpoint_is_no_model(old: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="is a checkpoint without its network; give the run's fold"
-    ):
-        started(old, tmp_path / "run", start=old / "run/best.safetensors")
+def test_the_last_checkpoint_is_no_model(old: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a part of a run, what it resumes from; give the run"):
+        started(old, tmp_path / "run", start=old / "run/last.safetensors")
 
 
 def test_numbers_mean_what_they_meant(old: Path, tmp_path: Path) -> None:
@@ -170,7 +168,7 @@ def test_killed_while_it_writes_it_ends_with_the_same_bits(
 ) -> None:
     """From before the first checkpoint, when the weights to start from are read again, on."""
     words = ["train", old / "three.npz", "--from", old / "run", "--freeze", "2", "--epochs=2"]
-    words += ["--batch=16", "--sampler=balanced", "--class-weights=1,2,3", "--metric=f1"]
+    words += ["--batch=16", "--sampler=balanced", "--class-weight=1,2,3", "--metric=f1"]
     whole = old / "whole"
     if not whole.exists():
         assert run(*words, "--out", whole).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 from faltung.data.augment import Augment
 from faltung.program.optimizer import SGD, AdamW
 from faltung.train import defaults
-from faltung.train.settings import Settings
+from faltung.train.settings import BEFORE, Settings
 
 USUAL = Settings().as_dict()
 
@@ -22,8 +22,8 @@ USUAL = Settings().as_dict()
         Settings(optimizer="sgd", momentum=0.5, nesterov=True, clip=1, decay=0, patience=3),
         Settings(lr=1, loss="mse", schedule="cosine", warmup=0.25, seed=2**40),
         Settings(augment=Augment(shift=1, flip=True, jitter=0.5, fill="edge"), smoothing=0.1),
-        Settings(metric="f1", class_weights=(1, 2.5), freeze=("conv1", "3"), sampler="balanced"),
-        Settings(class_weights="balanced", lengthened=((6, 138), (9, 200))),
+        Settings(metric="f1", class_weight=(1, 2.5), freeze=("conv1", "3"), sampler="balanced"),
+        Settings(class_weight="balanced", lengthened=((6, 138), (9, 200))),
     ],
 )
 def test_a_file_gives_them_back(settings: Settings) -> None:
@@ -42,7 +42,7 @@ def test_scalars_of_numpy_are_numbers() -> None:
 
 
 def test_weights_and_layers_of_any_sequence() -> None:
-    assert Settings(class_weights=np.array([1, 2.5])).class_weights == (1.0, 2.5)  # type: ignore[arg-type]
+    assert Settings(class_weight=np.array([1, 2.5])).class_weight == (1.0, 2.5)  # type: ignore[arg-type]
     assert Settings(freeze=["conv1", 3]).freeze == ("conv1", "3")  # type: ignore[arg-type]
     assert Settings(freeze=2).freeze == ("2",)  # type: ignore[arg-type]
 
@@ -87,20 +87,25 @@ def test_each_optimizer_has_its_rate() -> None:
         ({"optimizer": "sgd", "momentum": 0, "nesterov": True}, "needs a momentum above 0"),
         ({"loss": "mse", "smoothing": 0.1}, "smoothing=0.1: applies to labels, not to loss='mse'"),
         (
-            {"loss": "mse", "class_weights": "balanced"},
-            "class_weights='balanced': applies to labels",
+            {"loss": "mse", "class_weight": "balanced"},
+            "class_weight='balanced': applies to labels",
         ),
         ({"loss": "mse", "sampler": "balanced"}, "sampler='balanced': applies to labels, not to"),
         ({"sampler": "random"}, "sampler='random': must be one of shuffled, balanced"),
         ({"metric": "f2"}, "metric='f2': must be one of loss, accuracy, balanced_accuracy, f1"),
         ({"metric": "r2"}, "metric='r2': does not apply to labels; these do: loss, accuracy"),
         ({"loss": "mse", "metric": "f1"}, "metric='f1': does not apply to numbers; these do: loss"),
-        ({"class_weights": [1, -1]}, "class_weights: -1: must be at least 0 and finite"),
-        ({"class_weights": [0, 0]}, "class_weights=[0, 0]: must not all be 0"),
-        ({"class_weights": ["a"]}, "class_weights: 'a': must be a number"),
-        ({"class_weights": "even"}, "class_weights='even': must be 'balanced' or one number"),
+        ({"class_weight": [1, -1]}, "class_weight: -1: must be at least 0 and finite"),
+        ({"class_weight": [0, 0]}, "class_weight=[0, 0]: must not all be 0"),
+        ({"class_weight": ["a"]}, "class_weight: 'a': must be a number"),
+        ({"class_weight": "even"}, "class_weight='even': must be 'balanced' or one number"),
         ({"freeze": 1.5}, "freeze=1.5: must be 'all-but-last', a number of layers or their names"),
         ({"freeze": ""}, "freeze='': must not be empty"),
+        ({"metrics": "f1"}, "metrics='f1': must be a list of names"),
+        ({"metrics": ["r2"]}, "metrics='r2': does not apply to labels"),
+        ({"ema": 1}, "ema=1: must be above 0 and below 1"),
+        ({"accumulate": 0}, "accumulate=0"),
+        ({"lr": "found"}, "lr='found': must be a number"),
         ({"lengthened": [[3]]}, "lengthened: [3]: must be epochs and step"),
         ({"lengthened": [[3, 9], [4, 8]]}, "steps must be in order"),
     ],
@@ -110,14 +115,19 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
         Settings(**given)
 
 
+def test_names_that_settings_had_before_are_read() -> None:
+    found = Settings(class_weight="balanced").as_dict()
+    found["class_weights"] = found.pop("class_weight")
+    assert Settings.from_dict(found) == Settings(class_weight="balanced")
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [
         ({"epoch": 3}, "epoch: is not a setting"),
-        ({"augment": USUAL["augment"] | {"rotate": 3}}, "augment.rotate: is not a setting"),
+        ({"augment": USUAL["augment"] | {"turn": 3}}, "augment.turn: is not a setting"),
         ({"augment": 3}, "augment=3: must be a table"),
         ({"augment": USUAL["augment"] | {"shift": "far"}}, "shift='far'"),
-        ({"augment": {"shift": 1}}, "augment.flip: is missing"),
         ({"clip": "nothing"}, "clip='nothing': must be a number"),
         ({"__class__": 3}, "__class__: is not a setting"),
         ({"lr": [1.0]}, "lr=[1.0]: must be a number"),
@@ -128,7 +138,14 @@ def test_files_that_hold_something_else(found: dict[str, Any], message: str) -> 
         Settings.from_dict({**USUAL, **found})
 
 
-@pytest.mark.parametrize("name", USUAL)
+def test_older_files_mean_what_they_meant() -> None:
+    found = {key: value for key, value in USUAL.items() if key not in BEFORE}
+    made = Settings.from_dict(found)
+    assert (made.accumulate, made.ema, made.metrics) == (1, None, ())
+    assert set(BEFORE) < set(USUAL)
+
+
+@pytest.mark.parametrize("name", sorted(set(USUAL) - set(BEFORE)))
 def test_a_file_says_everything(name: str) -> None:
     found = {key: value for key, value in USUAL.items() if key != name}
     with pytest.raises((TypeError, ValueError), match=name):

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from faltung.data.folder import hidden
 from faltung.data.names import escaped, natural, printable
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # What Windows leaves in folders, which is no sample.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")

@@ -5,7 +5,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,10 +12,12 @@ from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
 from faltung.cli.given import Given, given, is_file
 from faltung.cli.line import DONE, IN_PART, line
+from faltung.cli.options import RUN
 from faltung.cli.predict_table import Write, classes_of, lines, table, text_of
 from faltung.cli.sorting import Sorted
 from faltung.formats.files import write_whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.train.model import Model
@@ -52,7 +53,7 @@ and answered tile by tile, with the bits of the whole at once: from Zarr,
 OME-Zarr or (Big)TIFF to a Zarr array, or for OME-Zarr to an OME-Zarr.
 Interrupted, the same command goes on where it was.
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "files",
         nargs="+",
@@ -84,13 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
         return predict_stored.run(arguments)
     from faltung.data.clips import is_clip
     from faltung.data.files import read_files
+    from faltung.train.opened import opened
     from faltung.train.run_dataset import like
-    from faltung.train.run_model import load_model
 
     path = _csv_path(arguments)
-    model, folder = load_model(arguments.run_folder)
+    found = opened(arguments.run_folder)
+    model = found.model
     copies = _sorted(model, arguments.sort)
-    wanted = like(model, folder)
+    wanted = like(model, found.folder)
     read = partial(
         read_files,
         like=wanted,

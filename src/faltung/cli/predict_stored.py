@@ -5,7 +5,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.tiles_progress import tiles_progress
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.data.boxes import Boxes
@@ -51,11 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict one stored picture; 1 if outputs are not finite somewhere."""
-    from faltung.train.run_model import load_model
+    from faltung.train.opened import open_model
 
     if len(arguments.files) > 1:
         raise FaltungError(f"--out={arguments.out}: is for one FILE, got {len(arguments.files)}")
-    model, _ = load_model(arguments.run_folder)
+    model = open_model(arguments.run_folder)
     if arguments.dense:
         model = model.dense()
     if not model.graph.output.space:

@@ -90,8 +90,8 @@ def _session(arguments: argparse.Namespace) -> "Session":
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
-    if arguments.class_weights is not None:
-        settings["class_weights"] = _class_weights(arguments.class_weights)
+    if arguments.class_weight is not None:
+        settings["class_weight"] = _class_weight(arguments.class_weight)
     return session.create(
         arguments.data,
         net=arguments.net,
@@ -118,7 +118,7 @@ def _size(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _class_weights(text: str) -> str | list[float]:
+def _class_weight(text: str) -> str | list[float]:
     """ "balanced", or numbers. ValueError: neither."""
     if text == "balanced":
         return text
@@ -126,7 +126,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weight={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 

@@ -45,7 +45,7 @@ examples:
   faltung train digits --net inception --set width=0.25 --threads 2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
-  faltung train scans/ --metric f1 --class-weights balanced
+  faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
@@ -70,7 +70,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "patience": (int, "stop after this many epochs without a better validation"),
-    "class_weights": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
     "sampler": (
         str,
         "shuffled, or balanced: draw each class as often as any other "
@@ -85,11 +85,22 @@ SETTINGS: dict[str, tuple[type, str]] = {
 AUGMENT: dict[str, tuple[type, str]] = {
     "shift": (int, "shift pictures by up to this many pixels"),
     "flip": (bool, "mirror half of the pictures, left to right"),
+    "flip_all": (bool, "mirror half of them along each axis"),
     "crop": (int, "pad with this many zeros, then crop to the old size"),
+    "rotate": (float, "turn by up to this many degrees"),
+    "scale": (float, "enlarge or shrink by a factor of up to 1 + X; series in time"),
+    "bend": (float, "displace by up to this many pixels or steps, smoothly"),
+    "randaugment": (int, "make this many random changes of each picture (RandAugment)"),
+    "magnitude": (float, "their strength, from 0 to 10 (default: 9.0)"),
+    "colour": (float, "change brightness, contrast and saturation by up to this part"),
+    "erase": (float, "replace a box by noise, with this probability"),
     "cutout": (int, "blank out a square with sides of this many pixels"),
-    "jitter": (float, "add noise, in standard deviations of the channel"),
     "series_shift": (int, "shift series by up to this many steps"),
-    "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
+    "amplitude": (float, "multiply channels of series by factors around 1 of this deviation"),
+    "jitter": (float, "add noise, in standard deviations of the channel"),
+    "mixup": (float, "mix samples and their labels, with weights of Beta(X, X)"),
+    "cutmix": (float, "put boxes of samples into others, of parts of Beta(X, X)"),
+    "fill": (str, "what is outside of samples that move: zero or edge (default: zero)"),
 }
 # Arguments of ``Teacher``.
 TAUGHT: dict[str, tuple[type, str]] = {

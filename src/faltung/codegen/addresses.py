@@ -7,7 +7,8 @@ calls and local memory. ``codegen/storage.py`` writes the module for other array
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from faltung.geometry.record import dataclass
 
 # An origin: ("word", n), the n-th word of the block of arguments; ("array", n), an address in the
 # array that the n-th word points to; ("odd", n), one that was computed in other elements; ("local",

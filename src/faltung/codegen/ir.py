@@ -11,10 +11,12 @@ computed as integers.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import chain, zip_longest
 from typing import TypeVar
+
+from faltung.geometry.record import dataclass
 
 Index = str | int
 T = TypeVar("T")

@@ -6,7 +6,7 @@ the formulas of ``geometry/levels.py``, each operation rounded on its own: the s
 machine. Memory is touched for the lanes asked for and no others.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import frexp
 
@@ -15,6 +15,7 @@ import numpy as np
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.levels import Grid
+from faltung.geometry.record import dataclass
 
 # Adding it to a float32 below 2**22 in size rounds that to a whole number, in the lowest bits.
 # The lowest byte of its bits is zero.

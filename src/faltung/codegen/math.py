@@ -13,9 +13,9 @@ exact; results too small for a normal number lose bits gradually.
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

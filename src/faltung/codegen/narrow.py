@@ -7,10 +7,9 @@ instructions where the machine has them (F16C, AVX-512, AArch64), and otherwise 
 arithmetic with the same result. NaN stays NaN, but its payload depends on the machine.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 # The x86 feature with which the processor converts float16. AArch64 always can.
 HALF_FEATURE = "f16c"

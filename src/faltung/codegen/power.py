@@ -6,11 +6,11 @@ float64; for float64 the logarithm is the sum of two numbers.
 """
 
 import math
-from dataclasses import dataclass
 
 from faltung.codegen.math import FORMATS, exp, log, polynomial, reduced, scaled, split
 from faltung.codegen.rounding import trunc, two_product
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 # Of atanh(s) / s = 1 + s**2 / 3 + s**4 q(s**2), up to |s| = 3 - sqrt(8) (minimax).
 _SERIES = (

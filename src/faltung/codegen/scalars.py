@@ -1,12 +1,12 @@
 """Single numbers of one dtype in generated code: arithmetic, floor, choices."""
 
-from dataclasses import dataclass
 from struct import pack
 
 import numpy as np
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ functions are reduced as in fdlibm (Sun Microsystems, 1993). The coefficients ar
 """
 
 import math
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Function
 from faltung.codegen.math import magic, number_of, on_bits, polynomial
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

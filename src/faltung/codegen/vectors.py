@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from struct import pack
 
 import numpy as np
 
 from faltung.codegen.ir import Function, Index, Loop, Module
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 
 ELEMENTS = {

@@ -5,10 +5,9 @@ nothing where the numbers are levels (``geometry/levels.py``). What else is stor
 of the 256.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.narrow import Narrow, Words
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 # The types, and how they become wider integers.
 EXTEND = {"uint8": "zext", "int8": "sext"}

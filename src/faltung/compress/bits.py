@@ -15,7 +15,6 @@ not seen: who knows the labels by heart pays for them in weights.
 """
 
 import os
-from dataclasses import dataclass
 from math import lgamma, log, log2
 from typing import Any
 
@@ -25,6 +24,7 @@ import numpy.typing as npt
 from faltung.data.source import Source
 from faltung.formats.tensors import coded_size
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.evaluate import evaluate
 from faltung.train.model import Model
 

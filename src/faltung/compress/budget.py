@@ -10,12 +10,12 @@ with the least loss is chosen, which says more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 DROP = 0.5  # points that may be lost if no limit is given
 # What a number of bytes may end in.

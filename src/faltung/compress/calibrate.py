@@ -16,13 +16,13 @@ evaluation*, 2020, compare them).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.scales import ACTIVATION_BITS, rounded_up
 from faltung.nn.quantise import LARGEST, SMALLEST, Quantise
 
@@ -141,7 +141,7 @@ def grid_for(h: Histogram, how: Choice) -> Quantise:
     x, n = h.numbers()
     reach = max(h.most, -h.least)
     if reach <= 0 or not n.size:
-        return Quantise(1.0, 0, 0, how.levels - 1)
+        return Quantise(1.0, zero=0, low=0, high=how.levels - 1)
     candidates = list(_candidates(h, how.levels))
     if how.method == "max":
         return candidates[0]
@@ -168,7 +168,7 @@ def _candidates(h: Histogram, levels: int) -> Iterable[Quantise]:
     first = scale
     while scale >= max(SMALLEST, first / FINEST):
         for zero in _zeros(h, scale, top):
-            yield Quantise(scale, zero, 0, top)
+            yield Quantise(scale, zero=zero, low=0, high=top)
         scale = _finer(scale)
 
 

@@ -7,12 +7,13 @@ channels that it reads or makes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from faltung.compress.labels import Labels, Ties
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.value import Graph, Node, Parameter, Value
 from faltung.nn import ChannelShuffle, PixelShuffle

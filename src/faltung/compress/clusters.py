@@ -7,11 +7,12 @@ without a price are sorted best of all ways (X. Z. Wu, "Optimal quantization by 
 1991, by plain dynamic programming).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 

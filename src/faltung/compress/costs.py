@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import ceil, prod
 
 from faltung.compress.channel_rules import Axis
 from faltung.compress.dependencies import Dependencies, Group
 from faltung.geometry.conv import ITEMSIZE, ConvSpec
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.cost import macs
 from faltung.graph.value import Graph, Node

@@ -18,7 +18,6 @@ parameters that go with them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from faltung.compress.channel_rules import RULES, Axis, Channels
 from faltung.compress.labels import Labels
 from faltung.compress.rewritten import REWRITES, Kept, why_not
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Graph, Node
 from faltung.nn import Layer, build
 from faltung.nn.edit import edit, paths

@@ -1,13 +1,14 @@
 """How a walk ends: which step is chosen, and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Self
 
 from faltung.compress.budget import Budget
 from faltung.compress.journal import Entry, label
 from faltung.compress.table import points
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ resources*, Operations Research 11, 1963.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import perf_counter
 
 import numpy as np
@@ -28,6 +28,7 @@ from faltung.compress.moments import Array, Seen, seen_by
 from faltung.compress.sites import Site, sites
 from faltung.geometry.check import real, show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Layer
 from faltung.nn.edit import edit, paths
 from faltung.runtime.blas import blas_on_one_thread

@@ -23,7 +23,6 @@ deep convolutional networks for classification and detection*, PAMI 38, 2016.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from math import prod
@@ -31,6 +30,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 Ranks = tuple[int, ...]

@@ -17,13 +17,14 @@ integer-arithmetic-only inference*, CVPR 2018.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.compress.means import Left, Outcome, remade
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Concat, Convolve, ConvolveInput, LocallyConnected, Normalise
 from faltung.graph.value import Graph, Node, Value, consumers
 from faltung.nn import BatchNorm, Conv, ConvTranspose, Layer, LayerScale, Linear, Local

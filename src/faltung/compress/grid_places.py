@@ -9,8 +9,9 @@ grid of what it reads, and the maps that are joined need one grid together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import (
     Concat,
     Convolve,

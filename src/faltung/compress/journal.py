@@ -11,7 +11,7 @@ measured again.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +20,7 @@ from faltung.compress.quality import Z
 from faltung.formats.files import make_folder, read_checked, shown, sweep, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.run_format import MAX_TEXT_BYTES, decoded, version
 
 FORMAT = 1

@@ -15,7 +15,7 @@ chose nothing: all settings are fixed beforehand.
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from faltung.compress.quality import quality
 from faltung.data.source import Source
 from faltung.data.standard import learned
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Conv, Flatten, Layer, Linear, Local, ReLU, Sequential
 from faltung.train.interrupts import Stopped
 from faltung.train.loop import Loop

@@ -6,7 +6,6 @@ the number of threads. A layer that it cannot take it leaves as it is, and says 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, cast
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from faltung.data.source import Source
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Layer
 from faltung.train.model import Model
 from faltung.train.settings import Settings

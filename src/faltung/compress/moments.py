@@ -12,7 +12,7 @@ nothing about a sample.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from faltung.compress.sites import Site
 from faltung.data.seeds import ORDER, permutation
 from faltung.data.source import Source, in_units
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Value
 from faltung.nn import Linear
 from faltung.program.inference import Inference

@@ -5,9 +5,9 @@ Colours and fonts come from the page, as those of ``train/curves.py`` do.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
+from faltung.geometry.record import dataclass
 from faltung.train.curves import HEIGHT, WIDTH, Number, Scale, levels
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 44, 34

@@ -18,7 +18,7 @@ chance, their mean and deviation are known to both. It takes about as long as tr
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from faltung.data.seeds import ORDER, permutation
 from faltung.data.source import Source, Subset
 from faltung.formats.files import own_folder, read_checked, shown, write_whole
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
+from faltung.geometry.record import dataclass
 from faltung.train.interrupts import Stopped
 from faltung.train.loop import Loop
 from faltung.train.model import Model
@@ -126,7 +127,7 @@ class _Teller:
             patience=None,
             freeze=(),
             lengthened=(),
-            class_weights=None,
+            class_weight=None,
         )
         order = permutation(len(source), settings.seed, ORDER)
         self.source = Subset(source, order)

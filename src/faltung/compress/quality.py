@@ -11,7 +11,6 @@ a number from 0 to 1 with mean p is at most p (1 - p).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite, log, sqrt
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from faltung.data.seeds import DRAW, generator
 from faltung.data.source import Source
 from faltung.geometry.errors import FaltungArithmeticError
+from faltung.geometry.record import dataclass
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.model import Model
 

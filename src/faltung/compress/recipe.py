@@ -8,10 +8,10 @@ lost twice in a row, or where everything below would be smaller and faster than 
 """
 
 from collections.abc import Container, Generator, Sequence
-from dataclasses import dataclass
 
 from faltung.compress.budget import Budget
 from faltung.compress.journal import Entry, Step
+from faltung.geometry.record import dataclass
 
 Steps = Generator[Step, tuple[int, Entry], None]
 Asked = Generator[Step, tuple[int, Entry], tuple[int, Entry]]

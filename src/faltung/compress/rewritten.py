@@ -5,7 +5,7 @@ channels at it stay.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from faltung import nn
 from faltung.compress.channel_rules import whole_groups
 from faltung.compress.labels import Labels
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.value import Node, Value
 from faltung.nn import Layer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ from faltung.compress.factors import Stage
 from faltung.geometry.check import per_axis
 from faltung.geometry.conv import ITEMSIZE
 from faltung.geometry.padding import pads
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Convolve, ConvolveInput
 from faltung.graph.value import Graph, Node, Value
 from faltung.nn import Conv, ConvTranspose, Flatten, Layer, Linear, Sequential

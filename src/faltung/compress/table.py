@@ -3,11 +3,11 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.compress.budget import Budget
 from faltung.compress.journal import Entry, label
 from faltung.compress.measure import THREADS
+from faltung.geometry.record import dataclass
 from faltung.train.terminal import clean
 
 # Of the CSV, in this order; times of further numbers of threads follow.

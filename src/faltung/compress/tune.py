@@ -7,11 +7,12 @@ looks lost on them would be the luck of its best epoch.
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faltung.data.source import Source
+from faltung.geometry.record import dataclass
 from faltung.train.loop import Loop
 from faltung.train.metrics import EpochMetrics
 from faltung.train.model import Model

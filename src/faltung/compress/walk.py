@@ -6,7 +6,7 @@ fine-tuning. The run that is compressed is only read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from faltung.compress.budget import Budget
@@ -24,6 +24,7 @@ from faltung.geometry.errors import (
     FaltungImportError,
     FaltungMemoryError,
 )
+from faltung.geometry.record import dataclass
 from faltung.train.metrics import EpochMetrics
 from faltung.train.model import Model
 from faltung.train.run_folder import RunFolder

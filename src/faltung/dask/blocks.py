@@ -7,7 +7,6 @@ itself can go, and that other workers are sent no more than that.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from faltung.dask.arrays import chunk
 from faltung.dask.halo import runs
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]

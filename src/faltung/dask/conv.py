@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise, product
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from faltung.geometry.check import PerAxis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, dimensions
 from faltung.ops.call_cache import Calls, Inputs, Prepared

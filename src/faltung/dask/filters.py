@@ -6,7 +6,6 @@ because filters along several axes read it anew along each.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar, cast
 
@@ -19,6 +18,7 @@ from faltung.dask.blocks import Blocks, Gather
 from faltung.dask.halo import spans_of
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.ndimage.arguments import output, plain
 from faltung.ndimage.calls import call, recipe_of
 from faltung.ndimage.reads import arguments

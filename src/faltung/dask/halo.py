@@ -6,11 +6,11 @@ anyone likes: a border says what stands there.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, product
 from math import gcd
 from typing import Any
@@ -13,6 +12,7 @@ from faltung.data.regions import Region
 from faltung.data.zarr_store import Target, local_place, open_target
 from faltung.geometry.check import integers, per_axis, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 
 def to_zarr(

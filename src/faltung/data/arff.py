@@ -9,7 +9,6 @@ docs/decisions/text-files.md says why no library reads it. Tests compare with sc
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 import numpy as np
@@ -28,6 +27,7 @@ from faltung.data.text_lines import (
 )
 from faltung.data.ucr import Series
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # A value: in quotes, with \ before a character that would end them, or without.
 _TOKEN = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s,'"{}%]+)""", re.DOTALL)

@@ -1,13 +1,13 @@
 """Which arrays of a file are the samples and which their targets: the names that people use."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # The shape and dtype of each array in a file, by name.
 Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]

@@ -6,12 +6,12 @@ Sources: ImageJ's ``TiffEncoder.java`` for its description, the OME-TIFF specifi
 
 import json
 import re
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 from xml.etree import ElementTree
 
 from faltung.data.folder import Broken
+from faltung.geometry.record import dataclass
 
 # A description longer than this is not looked at; OME's has a line for each page.
 MAX_TEXT_BYTES = 1 << 24

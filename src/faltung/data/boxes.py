@@ -3,7 +3,6 @@ and whatever else has a shape, a dtype and slices.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import isnan, prod
 from typing import Any
@@ -17,6 +16,7 @@ from faltung.data.units import Units, is_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.part import Span
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import available
 
 Array = npt.NDArray[Any]

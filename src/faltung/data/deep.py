@@ -4,13 +4,13 @@ How many bits there are is read from the header: of JPEG the frame (ITU T.81, B.
 the SIZ segment (ITU T.800, A.5.1), of AVIF the configuration of AV1 (its ISO binding, 2.3.3).
 """
 
-from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 import numpy as np
 
 from faltung.data.folder import Broken
 from faltung.data.layers import DEEP, Layers, same_bits, turned
+from faltung.geometry.record import dataclass
 
 # The bytes in which headers are looked for: a JPEG may have 64 KiB of a thumbnail and more before.
 HEADER_BYTES = 1 << 20

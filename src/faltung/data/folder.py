@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -28,6 +28,7 @@ from faltung.data.source import Indices, Source, scaled
 from faltung.data.units import Units, is_whole, white_of
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]

@@ -18,7 +18,6 @@ becomes one.
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from faltung.data.names import listing, printable
 from faltung.data.text_lines import DECIMAL_COMMA, POINT, Line, is_missing, is_number
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # Names of the column of labels, whatever their case; and one that is a coordinate where any other
 # column can be the label.

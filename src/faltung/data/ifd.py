@@ -6,7 +6,6 @@ of pages, the bytes of all tags together, where the strips or tiles lie, and wha
 """
 
 import struct
-from dataclasses import dataclass
 from math import prod
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from faltung.data.folder import Broken
 from faltung.data.limits import FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 1 << 16

@@ -4,7 +4,6 @@ Numbers stay as they are stored. ``white`` is the number that stands for white: 
 None where numbers have units of their own (floats and signed numbers: heights, densities).
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from faltung.data.resize import resize
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 # Products of two 16-bit numbers, and a half of one of them for rounding, fit into 32 bits.

@@ -1,12 +1,11 @@
 """``Like``: what the samples of a network are, so that others are read in the same way."""
 
-from dataclasses import dataclass
-
 from faltung.data.layout import Layout, as_layout
 from faltung.data.source import AXES, SampleKind
 from faltung.data.units import Units
 from faltung.geometry.check import integers, one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
 class Batch(NamedTuple):
-    """``x``: float32 (k, *shape), or int64 for text, which the caller may change. ``y``: targets.
+    """``x``: float32 (k, *shape), or int64 for text, which the caller may change. ``y``: targets,
+    float32 probabilities (k, classes) of labels that are mixed.
     ``indices``: int64 (k,), the numbers of the samples in the source.
     """
 
@@ -84,7 +85,8 @@ class Loader:
         self._classes = _by_class(source) if sampler == "balanced" else []
         self.augment, self.standard = augment or None, standard
         large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
-        self.threaded = self.prefetch > 0 and (source.lazy or large)
+        costly = self.augment is not None and self.augment.costly
+        self.threaded = self.prefetch > 0 and (source.lazy or large or costly)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -121,14 +123,15 @@ class Loader:
         return np.arange(count)
 
     def _make(self, chosen: npt.NDArray[np.int64], epoch: int, number: int) -> Batch:
-        x = self.source.read(chosen)
+        x, y = self.source.read(chosen), self.source.targets[chosen]
         if self.augment is not None:
             random = generator(self.seed, AUGMENT, epoch, number)
             unit = 1.0 if self.standard is None else self.standard.std
             x = self.augment(x, random, unit)
+            x, y = self.augment.mix(x, y, len(self.source.classes or ()), random)
         if self.standard is not None:
             x = self.standard(x)
-        return Batch(x, self.source.targets[chosen], chosen)
+        return Batch(x, y, chosen)
 
 
 def _by_class(source: Source) -> list[npt.NDArray[np.int64]]:

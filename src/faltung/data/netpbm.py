@@ -4,7 +4,6 @@ Format: the manual pages pgm(5), ppm(5) and pfm(5) of Netpbm. The header says wh
 """
 
 import re
-from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from faltung.data.folder import Broken
 from faltung.data.layers import DEEP, Layers
+from faltung.geometry.record import dataclass
 
 # Channels of each kind whose values can have 16 bits, and of those with floats.
 WORDS, BYTES, FLOATS = {b"P2": 1, b"P3": 3}, {b"P5": 1, b"P6": 3}, {b"Pf": 1, b"PF": 3}

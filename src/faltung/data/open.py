@@ -1,7 +1,7 @@
 """``open_source``: data of any kind, recognised and opened. A reader is a row of ``READERS``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from faltung.data.split_folders import parts_of
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The options for opening data, the same for every reader."""
 
-from dataclasses import dataclass
-
 from faltung.data.layout import LAYOUTS, Layout
 from faltung.data.like import Like
 from faltung.data.names import class_list
@@ -9,6 +7,7 @@ from faltung.data.source import AXES, SampleKind
 from faltung.data.targets import TARGET_KINDS, TargetKind
 from faltung.geometry.check import integer, integers, one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

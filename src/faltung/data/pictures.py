@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from faltung.data.limits import described
 from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 # Threads that decode when a folder is opened; each may hold a large picture.

@@ -7,7 +7,6 @@ to ``netpbm.py`` and ``deep.py``.
 """
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from faltung.data.folder import Broken
 from faltung.data.layers import DEEP, Layers, other_channels, turned
 from faltung.data.limits import needs
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ region: what a killed process left of a line counts as not written, and its regi
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from zlib import crc32
 
 from faltung.formats.files import problem, read_checked, shown, write_whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # A slice of each axis, with whole numbers and steps of 1.
 Region = tuple[slice, ...]

@@ -4,12 +4,12 @@ Names as fastai, ImageNet, Keras' examples and MedMNIST have them. A folder is o
 its subfolders are such parts, each with subfolders of its own: "train" may be a class of vehicles.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from faltung.data.folder import hidden
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # What the folder of a part may be called, whatever its case.
 NAMES = {

@@ -4,7 +4,7 @@ Prediction must subtract and divide by exactly the same numbers as training, so 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,7 @@ from faltung.data.source import Source, is_source, is_stored
 from faltung.data.units import Units
 from faltung.geometry.check import sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 # Samples that suffice for the mean and deviation of a channel if reading them means decoding.
 ENOUGH_SAMPLES = 4096

@@ -6,7 +6,7 @@ a pyramid are numbered from the largest, 0.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from faltung.data.zarr_store import zarr_module
 from faltung.formats.files import shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # Axes of space, the last ones; of channels; all others are samples.
 SPACE, CHANNELS = "zyx", "cs"

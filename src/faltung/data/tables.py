@@ -5,7 +5,6 @@ at the end, as in the UCR archive (H. A. Dau et al., "The UCR time series archiv
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -42,6 +41,7 @@ from faltung.data.text_lines import (
 from faltung.data.ucr import Series, read_ts
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import require
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".ts", ".arff")

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -19,6 +19,7 @@ from faltung.data.contents import looks_like
 from faltung.data.limits import FREE_UNPACKED_BYTES, check_unpacked, complaints, regular
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Values = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]

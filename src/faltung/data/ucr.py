@@ -6,7 +6,6 @@ and at last its label separated by colons, values by commas. ``#`` and ``%`` beg
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 import numpy as np
@@ -21,6 +20,7 @@ from faltung.data.text_lines import (
     unpadded,
 )
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ dtype, and whatever is predicted from later is converted by it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 # What stands for white in pictures of fractions, of 8 bits and of 16 bits.

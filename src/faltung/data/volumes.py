@@ -8,7 +8,7 @@ colours, where it is 255. Every file is decoded once when it is opened (see ``pi
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -35,6 +35,7 @@ from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 SUFFIXES = (".nii", ".nii.gz")
 LOGGER = "nibabel.global"

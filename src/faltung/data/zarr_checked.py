@@ -10,7 +10,6 @@ import json
 import lzma
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from math import prod
@@ -23,6 +22,7 @@ from faltung.data.zarr_store import zarr_module
 from faltung.formats.files import read_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import require
 
 MOST_METADATA_BYTES = 1 << 26

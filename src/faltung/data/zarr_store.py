@@ -23,7 +23,6 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -37,6 +36,7 @@ from faltung.data.regions import Region
 from faltung.formats.extras import missing
 from faltung.formats.files import make_folder, problem, shown
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 # What zarr calls a file that it is writing.
 _PARTIAL = re.compile(r".*\.[0-9a-f]{32}\.partial")

@@ -3,7 +3,7 @@ their tables (``coded.py``).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from faltung.formats.symbols import MOST, stored
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 

@@ -5,7 +5,6 @@ with a scale for each output channel; a bias in 32 bits, in the unit of the prod
 find the layers that they can compute in whole numbers.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.expr import Expr, constant
 from faltung.geometry.levels import Level, grid_of, stored_as
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Elementwise, View
 from faltung.graph.value import Node, Value
 from faltung.reference.expr import evaluate

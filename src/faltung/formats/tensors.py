@@ -14,7 +14,6 @@ read like any other.
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from faltung.geometry.errors import (
     FaltungMemoryError,
     FaltungTypeError,
 )
+from faltung.geometry.record import dataclass
 from faltung.runtime.halves import whole
 
 Array = npt.NDArray[Any]

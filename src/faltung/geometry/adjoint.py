@@ -16,7 +16,7 @@ padded domain, ``unpadded(spec)``, and add every padded position j to ``axis.sou
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd
 
 from faltung.geometry.axes import make_axes
@@ -25,6 +25,7 @@ from faltung.geometry.check import per_axis, show
 from faltung.geometry.conv import ConvSpec, checked_shapes
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

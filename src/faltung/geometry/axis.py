@@ -5,12 +5,12 @@ else follows from this line. Positions count from the first entry of the unpadde
 padding before it has negative positions and the padding after it begins at ``size``.
 """
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 from faltung.geometry.border import source
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
+from faltung.geometry.record import dataclass
 
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
 # Entries of an axis with its padding: positions, and what is computed from them, fit 64 bits.

@@ -10,7 +10,8 @@ circular     the array is repeated:                             b c d | a b c d 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from faltung.geometry.record import dataclass
 
 # Modes in which every position beyond the ends repeats an entry.
 REPEATING = ("reflect", "symmetric", "replicate", "circular")

@@ -8,12 +8,13 @@ of it, so it can be part of the key of a kernel.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from math import pi
 from typing import Union
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
 # and the operations of logic accept. ``round`` goes to the nearest whole number, of two to the even

@@ -6,10 +6,10 @@ Convolutional Neural Networks", Distill, 2019, https://doi.org/10.23915/distill.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

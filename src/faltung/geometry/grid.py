@@ -4,10 +4,9 @@ M. Jaderberg, K. Simonyan, A. Zisserman, K. Kavukcuoglu, *Spatial transformer ne
 2015. Coordinates are from -1 to 1 along each axis of the map; the conventions are PyTorch's.
 """
 
-from dataclasses import dataclass
-
 from faltung.geometry.check import one_of, truth
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 MODES = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflection")

@@ -7,13 +7,13 @@ are, and so decides ties in its own way.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, floor, isclose
 from struct import pack, unpack
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import MOST_TAPS, Table, Tap, averaged, selected, table
 
 # Entries of a result along one axis, each with weights of its own.

@@ -13,9 +13,8 @@ gradient passes straight through where the level is within its bounds, and is ze
 Propagating Gradients Through Stochastic Neurons for Conditional Computation", 2013).
 """
 
-from dataclasses import dataclass
-
 from faltung.geometry.expr import Expr, Term, lifted, operand, unary
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 A separable filter is a sequence of these, one axis after the other.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 
 Reduction = Literal["sum", "mean", "max", "min"]
 

@@ -5,7 +5,6 @@ a mean it counts as zeros or not at all.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from faltung.geometry.axes import Axes, make_axes
@@ -14,6 +13,7 @@ from faltung.geometry.check import integers, one_of, per_axis, show
 from faltung.geometry.conv import FLOATS, ITEMSIZE
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads
+from faltung.geometry.record import dataclass
 
 KINDS = ("max", "average")
 

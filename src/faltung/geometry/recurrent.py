@@ -9,7 +9,6 @@ RNN Encoder-Decoder", EMNLP 2014, in both forms that programs have of them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 from faltung.geometry.check import one_of, show
@@ -24,6 +23,7 @@ from faltung.geometry.expr import (
     select,
     unary,
 )
+from faltung.geometry.record import dataclass
 
 # Gates by kind, in the order that PyTorch has: input, forget, cell, output; reset, update, new.
 GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}

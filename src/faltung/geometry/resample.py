@@ -6,13 +6,13 @@ table again. ``interpolate.py`` fills tables for other sizes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 from math import comb
 from typing import cast
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
+from faltung.geometry.record import dataclass
 
 # Of one table: an axis of two million entries, such as two minutes of sound, takes a second.
 MOST_TAPS = 1 << 21

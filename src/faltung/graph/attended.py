@@ -1,9 +1,9 @@
 """The sizes of an ``Attention``, from its values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Attention
 from faltung.graph.value import Value
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 
 from faltung.geometry.axis import Axis
@@ -12,6 +11,7 @@ from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Elementwise, Op, Reshape
 from faltung.graph.value import Auxiliary, Follows, Graph, Kind, Node, Parameter, Value, samples_of
 

@@ -1,12 +1,12 @@
 """What the labels of a ``Contract`` say about its values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
 from operator import mul
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Contract
 from faltung.graph.value import Node, Value
 

@@ -4,25 +4,23 @@ Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the 
 to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from faltung.geometry.check import one_of
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.geometry.expr import at_least, operand, select, unary
+from faltung.geometry.record import dataclass
 from faltung.graph.backward import Backward
-from faltung.graph.expand import Nodes, Statistics, expanded
+from faltung.graph.expand import Statistics, expanded
 from faltung.graph.fuse import needed
 from faltung.graph.gradient_normalise import normalise
 from faltung.graph.gradient_rules import RULES
+from faltung.graph.loss_nodes import Wanted, add_loss, after, count_right, wanted
+from faltung.graph.losses import Targets, kind_of
 from faltung.graph.ops import CrossEntropy, Elementwise, Reduction
 from faltung.graph.value import Graph, Node, Value
 
-A, B, C = map(operand, range(3))
-# Of labels, after softmax, or of numbers.
-Loss = Literal["cross_entropy", "mse"]
-LOSSES: tuple[Loss, ...] = get_args(Loss)
+A, B = map(operand, range(2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +46,35 @@ class Answers:
 class Training:
     """A graph that computes a loss and its gradients.
 
-    target: labels (*space), or numbers of the output's shape. scales: (value, weight) of the
-    numbers that the losses are multiplied with: weight / rows (mse: / rows / channels). smoothing:
-    a number, for cross-entropy; class_weights: one for each class, or None. losses: their sums over
-    the batch, the main one first. correct: rows whose largest output is the label; None for mse.
-    gradients: by the name of the parameter, without those that are frozen. answers: of another
-    network, from which this one learns too.
+    targets: what the loss takes, labels, flags or numbers. wanted: what comes from outside for it.
+    scales: (value, weight) of the numbers that the losses are multiplied with: weight / rows, for
+    formulas / rows / channels. losses: their sums over the batch, the main one first. correct: rows
+    whose largest output is the label, or all of whose flags are right; None for numbers. gradients:
+    by the name of the parameter, without those that are frozen. weighted: whether classes have
+    weights. answers: of another network, from which this one learns too.
     """
 
     graph: Graph
     nodes: tuple[Node, ...]
-    target: Value
+    loss: str
+    targets: Targets
+    wanted: Wanted
     scales: tuple[tuple[Value, float], ...]
-    smoothing: Value
     losses: tuple[Value, ...]
     correct: Value | None
     gradients: dict[str, Value]
-    class_weights: Value | None = None
+    weighted: bool = False
     answers: Answers | None = None
+
+    @property
+    def target(self) -> Value:
+        """What is compared with."""
+        return self.wanted.target
+
+    @property
+    def smoothing(self) -> Value:
+        """A number, for cross-entropy of labels."""
+        return self.wanted.smoothing
 
 
 def differentiate(
@@ -75,63 +84,55 @@ def differentiate(
     frozen: Collection[str] = (),
     weighted: bool = False,
     distilled: bool = False,
+    soft: bool = False,
+    sample_weights: bool = False,
 ) -> Training:
     """The training step of a graph that was built with ``training``.
 
-    loss: "cross_entropy" (of softmax, over the channels) or "mse". frozen: names of parameters that
-    stay as they are; no gradient is computed for them, nor for what only they depend on, and batch
-    normalisation with such a parameter uses its running statistics, which stay too. weighted:
-    whether classes have weights. distilled: whether a classifier learns from answers too.
+    loss: a name of ``LOSSES``. frozen: names of parameters that stay as they are; no gradient is
+    computed for them, nor for what only they depend on, and batch normalisation with such a
+    parameter uses its running statistics, which stay too. weighted: whether classes have weights.
+    distilled: whether a classifier learns from answers too. soft: whether the targets of
+    cross-entropy may be probabilities of all classes. sample_weights: whether samples have weights.
     ValueError: another loss, or answers for numbers; a graph for inference, parameters on which
     nothing depends, or none that is trained.
     """
-    one_of("loss", loss, LOSSES)
+    kind = kind_of(loss)
     if not graph.training:
         raise FaltungError("graph: must be built for training, not for inference")
-    plain, statistics = expanded(graph, frozen)
-    backward = Backward(plain, statistics, frozen)
-    heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
-    output = graph.output
-    labels = loss == "cross_entropy"
-    if distilled and not labels:
+    if distilled and loss != "cross_entropy":
         raise FaltungError(f"loss={loss!r}: answers are probabilities; mix numbers into the target")
-    shape = output.space if labels else output.shape
-    kind = "int" if labels else "float"
-    target = Value("target", shape, kind=kind, samples=output.samples)
-    smoothing = Value("smoothing", (), batched=False)
-    classes = (output.channels,)
-    weights = Value("class weights", classes, batched=False) if weighted and labels else None
-    more = (smoothing,) if weights is None else (smoothing, weights)
-    scales, losses, correct = [], [], None
-    answers = _Answers(backward, output) if distilled else None
-    for number, (head, weight) in enumerate(heads):
+    plain, statistics = expanded(graph, frozen)
+    output = graph.output
+    given = wanted(loss, kind, output, weighted=weighted, soft=soft, samples=sample_weights)
+    heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
+    ends = []
+    for number, (head, _) in enumerate(heads):
         if (head.shape, head.samples) != (output.shape, output.samples):
             raise FaltungError(
                 f"auxiliary output of shape {head.shape}: must be that of the output, "
                 f"{output.shape}"
             )
+        ends.append(after(loss, head, number))
+    whole = replace(plain, nodes=(*plain.nodes, *(node for node, _ in ends if node is not None)))
+    backward = Backward(whole, statistics, frozen)
+    scales, losses, correct = [], [], None
+    answers = _Answers(backward, output) if distilled else None
+    for number, ((head, weight), (_, end)) in enumerate(zip(heads, ends, strict=True)):
         backward.nodes.layer = f"loss{number or ''}"
         scale = Value(f"loss{number or ''}.scale", (), batched=False)
-        total, right, grad = _LOSS[loss](backward.nodes, head, target, scale, *more)
-        backward.give(head, grad)
+        total, right, grad = add_loss(loss, kind, backward.nodes, end, given, scale)
+        backward.give(end, grad)
         if answers is not None:
             answers.add(head, weight, number)
         scales.append((scale, weight))
         losses.append(total)
         correct = correct or right
+        if not number and correct is None:
+            correct = count_right(kind, backward.nodes, end, given)
     _run(backward)
-    found = {
-        p.name: backward.gradient(p.value)
-        for p in graph.parameters
-        if p.trained and p.name not in frozen
-    }
-    unused = [name for name, value in found.items() if value is None]
-    if unused:
-        raise FaltungError(f"net: the output does not depend on {', '.join(unused)}")
-    gradients = {name: value for name, value in found.items() if value is not None}
-    if not gradients:
-        raise FaltungError("freeze: leaves nothing to train; freeze fewer layers")
-    nodes: tuple[Node, ...] = (*plain.nodes, *backward.nodes.made)
+    gradients = _gradients(backward, frozen)
+    nodes: tuple[Node, ...] = (*whole.nodes, *backward.nodes.made)
     if frozen:  # rules may compute the gradient of a weight that nobody asks for
         divergences = () if answers is None else (*answers.losses, answers.entropy)
         updates = (value for _, value in plain.updates)
@@ -140,15 +141,32 @@ def differentiate(
     return Training(
         plain,
         nodes,
-        target,
+        loss,
+        kind.targets,
+        given,
         tuple(scales),
-        smoothing,
         tuple(losses),
         correct,
         gradients,
-        weights,
+        weighted and kind.targets == "labels",
         None if answers is None else answers.made(),
     )
+
+
+def _gradients(backward: Backward, frozen: Collection[str]) -> dict[str, Value]:
+    """The gradients of what is trained. ValueError: of some parameter there is none, or of all."""
+    found = {
+        p.name: backward.gradient(p.value)
+        for p in backward.graph.parameters
+        if p.trained and p.name not in frozen
+    }
+    unused = [name for name, value in found.items() if value is None]
+    if unused:
+        raise FaltungError(f"net: the output does not depend on {', '.join(unused)}")
+    gradients = {name: value for name, value in found.items() if value is not None}
+    if not gradients:
+        raise FaltungError("freeze: leaves nothing to train; freeze fewer layers")
+    return gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,23 +214,30 @@ def pullback(
 
 
 def sensitivity(
-    graph: Graph, of: Value, to: Value, statistics: Mapping[str, Statistics | Node] | None = None
-) -> tuple[tuple[Node, ...], Value, Value]:
-    """How a sum over the value ``of`` changes with the value ``to``, at inference.
+    graph: Graph,
+    of: Value,
+    to: Sequence[Value],
+    statistics: Mapping[str, Statistics | Node] | None = None,
+) -> tuple[tuple[Node, ...], Value, list[Value]]:
+    """How a sum over the value ``of`` changes with the values ``to``, at inference.
 
     Returns the nodes of the graph and those that are added; the weights of the sum, a value of the
-    shape of ``of`` that is given from outside; and the gradient. ValueError: ``of`` does not depend
-    on ``to``.
+    shape of ``of`` that is given from outside; and the gradients. ValueError: ``of`` does not
+    depend on one of them; an operation on the way has no gradient.
     """
     backward = Backward(graph, statistics or {})
-    backward.require(to)
+    backward.require(*to)
     weights = Value("weights of the sum", of.shape, samples=of.samples)
     backward.give(of, weights)
     _run(backward)
-    grad = backward.gradient(to)
-    if grad is None:
-        raise FaltungError(f"to={to.name!r}: {of.name!r} does not depend on it")
-    return (*graph.nodes, *backward.nodes.made), weights, grad
+    grads = []
+    for value in to:
+        grad = backward.gradient(value)
+        if grad is None:
+            name = value.name.partition(":")[0]
+            raise FaltungError(f"of={name!r}: the output does not change with this layer")
+        grads.append(grad)
+    return (*graph.nodes, *backward.nodes.made), weights, grads
 
 
 def _run(backward: Backward) -> None:
@@ -230,26 +255,13 @@ def _run(backward: Backward) -> None:
             normalise(backward, grads[0], whole)
         elif whole is not None:  # what was taken apart has a rule for all of it
             RULES[type(whole.op)](backward, whole, grads)
-        else:
+        elif type(node.op) in RULES:
             RULES[type(node.op)](backward, node, grads)
+        else:
+            raise UnsupportedError(f"net: {node.layer!r} has no gradient ({node.op})")
 
 
-# Losses ------------------------------------------------------------------------------------------
-
-Made = tuple[Value, Value | None, Value]
-
-
-def _cross_entropy(
-    nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value, *weights: Value
-) -> Made:
-    rows = (1, *head.space)
-    losses, correct, grad = nodes.add(
-        CrossEntropy(), (head, target, scale, smoothing, *weights), rows, rows, head.shape
-    )
-    total, right = nodes.reduce(
-        rows, (losses, correct), Reduction(A, "scalar"), Reduction(B, "scalar")
-    )
-    return total, right, grad
+# Answers ---------------------------------------------------------------------------------------
 
 
 class _Answers:
@@ -289,15 +301,3 @@ class _Answers:
     def made(self) -> Answers:
         scales, losses = tuple(self.scales), tuple(self.losses)
         return Answers(self.target, self.cooling, scales, losses, self.entropy)
-
-
-def _mse(nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value) -> Made:
-    away = A - B
-    op = Elementwise(head.shape, (2 * C * away,), (Reduction(away * away, "scalar"),))
-    grad, total = nodes.add(op, (head, target, scale), head.shape, ())
-    total = replace(total, batched=False, samples=1)
-    nodes.made[-1] = replace(nodes.made[-1], outputs=(grad, total))
-    return total, None, grad
-
-
-_LOSS: dict[str, Callable[..., Made]] = {"cross_entropy": _cross_entropy, "mse": _mse}

@@ -5,10 +5,11 @@ What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faltung.geometry.conv import Float, conv_spec
 from faltung.geometry.expr import Expr, at_least, maximum, operand, random, select, unary
+from faltung.geometry.record import dataclass
 from faltung.graph.absorb import absorbed
 from faltung.graph.attended import attended
 from faltung.graph.ops import (

@@ -9,13 +9,14 @@ weights on a grid are no work of a run.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise, Op, View
 from faltung.graph.value import Graph, Node, Value, consumers
 from faltung.reference.expr import evaluate

@@ -7,7 +7,7 @@ is made where an operation needs another order in memory than there is.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Op, Permute, ToFloat, View
 from faltung.graph.value import Graph, Value

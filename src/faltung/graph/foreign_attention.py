@@ -1,7 +1,6 @@
 """Attention of foreign tensors: heads with a mask, a cap and causality as one operation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, select, unary
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula

@@ -5,7 +5,7 @@ operands are broadcast are one axis there; an operand with its axes in another o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import gcd, prod
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, operand
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise

@@ -6,10 +6,11 @@ several pieces of memory, of which the order matters, needs a copy.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Foreign, Tensor, numbers
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import gathered, resized

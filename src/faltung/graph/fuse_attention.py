@@ -6,10 +6,11 @@ products say which axes are samples, heads, queries, keys and channels.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import prod
 
 from faltung.geometry.expr import Expr, operand, select
+from faltung.geometry.record import dataclass
 from faltung.graph.fuse_moves import plain, split
 from faltung.graph.ops import Attention, Contract, Elementwise, Permute, Softmax, View
 from faltung.graph.value import Node, Value, consumers

@@ -18,7 +18,7 @@ which fusion makes one of, and which ``program`` keeps in 8 bits.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from faltung.geometry import levels
@@ -32,6 +32,7 @@ from faltung.geometry.levels import (
     number_of,
     stored_as,
 )
+from faltung.geometry.record import dataclass
 from faltung.graph.fold import Derived
 from faltung.graph.ops import (
     Concat,

@@ -4,12 +4,11 @@ Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the progra
 are (C_out, C_in // groups, *kernel), biases (C_out,).
 """
 
-from dataclasses import dataclass
-
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
 from faltung.graph.ops_integer import ConvolveInteger as ConvolveInteger

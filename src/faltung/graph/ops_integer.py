@@ -1,10 +1,9 @@
 """Operations on levels: whole numbers of 8 bits (``geometry/levels.py``)."""
 
-from dataclasses import dataclass
-
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr
 from faltung.geometry.levels import Grid
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

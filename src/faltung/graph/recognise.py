@@ -8,13 +8,14 @@ few random points, in float64, it must agree with the definition to the last dig
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.record import dataclass
 from faltung.graph.fuse import MOST_OPERATIONS, extent, needed
 from faltung.graph.ops import Elementwise, Normalise, Reduce, View
 from faltung.graph.value import Node, Value, consumers

@@ -1,8 +1,9 @@
 """Recurrent layers in graphs: which of a node's values is what."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.graph.ops import Op, Recurrence, RecurrenceGrad, Recurrent
 from faltung.graph.value import Value

@@ -1,6 +1,5 @@
 """One layer of a network on paper."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from faltung.geometry.conv import ITEMSIZE, ConvSpec
 from faltung.geometry.errors import FaltungMemoryError
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 
 Spec = ConvSpec | PoolSpec
 

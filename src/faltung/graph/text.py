@@ -10,7 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -22,6 +22,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
 from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec, Squash
 from faltung.geometry.resample import Table
 from faltung.graph import ops

@@ -1,12 +1,13 @@
 """What a network consists of: values, nodes, parameters, and the graph that they form."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.field import Field
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Op
 
 

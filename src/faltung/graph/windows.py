@@ -7,7 +7,7 @@ whole at its true ends alone, so that every number is the sum that it is in the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 
@@ -16,6 +16,7 @@ from faltung.geometry.axis import Axis
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.part import Span, aligned, hull, part, part_transposed
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import Table, selected
 from faltung.graph import ops
 from faltung.graph.ops import Convolve, ConvolveInput, ConvolveInteger, Elementwise, Pool, Resample

@@ -4,7 +4,7 @@ They are nominal, not measured, so prices and therefore plans are the same in ev
 every computer of a row. They describe one core, and are good enough to compare two methods.
 """
 
-from dataclasses import dataclass
+from faltung.geometry.record import dataclass
 
 _MIB = 1 << 20
 

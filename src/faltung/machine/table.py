@@ -6,10 +6,11 @@ row. Cache sizes and cores are those of a typical processor of its kind; ``detec
 replaces them by what this computer reports.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.machine import speed
 from faltung.machine.speed import Speed
 

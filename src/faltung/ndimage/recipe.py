@@ -4,7 +4,6 @@ A complex array is filtered by its real and its imaginary part, with SciPy's sig
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from faltung.geometry.border import Border
 from faltung.geometry.line import Line, Reduction
+from faltung.geometry.record import dataclass
 from faltung.ndimage.engine import correlate, filter_footprint, filter_lines
 from faltung.ndimage.join import join
 from faltung.ndimage.structure import Structured, filter_structure

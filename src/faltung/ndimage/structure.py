@@ -1,6 +1,5 @@
 """Grey morphology with a structuring element that is not flat: a number is added at each place."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy.typing as npt
 
 from faltung.geometry.border import Border
 from faltung.geometry.line import Reduction
+from faltung.geometry.record import dataclass
 from faltung.reference.filters import stored
 
 Array = npt.NDArray[Any]

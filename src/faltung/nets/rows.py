@@ -1,10 +1,11 @@
 """The rows of the table of networks: each is a function, its paper and what is known of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from inspect import signature
 from typing import Any
 
+from faltung.geometry.record import dataclass
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
 from faltung.nets.convnext import convnext

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import real, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Permute, Slice
 from faltung.graph.value import Value
@@ -49,8 +50,9 @@ class SqueezeExcite(Layer):
     """
 
     reduced: int
-    activation: Layer = ReLU()  # noqa: RUF009 (frozen)
-    gate: Layer = Sigmoid()  # noqa: RUF009
+    _: KW_ONLY
+    activation: Layer = ReLU()
+    gate: Layer = Sigmoid()
     bits: int | None = None
     grid: Layer | None = None
 
@@ -97,6 +99,7 @@ class LayerScale(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     initial: float = 1e-6
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -121,11 +124,12 @@ class Channels(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Channels(4, 8), (16, 32, 32)).output.shape
+    >>> nn.build(nn.Channels(4, count=8), (16, 32, 32)).output.shape
     (8, 32, 32)
     """
 
     start: int
+    _: KW_ONLY
     count: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:

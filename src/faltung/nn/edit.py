@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.nn.layer import Layer, checked
 from faltung.nn.structure import Identity, Sequential
 from faltung.nn.wired import Read, Wired

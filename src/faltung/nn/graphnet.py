@@ -1,11 +1,12 @@
 """A network from elsewhere as a layer: its nodes are text, so nothing else is needed to read it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar
 
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.builder import Builder
 from faltung.graph.sound import check_node

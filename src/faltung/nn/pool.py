@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Elementwise, Pool, Reduction
 from faltung.graph.value import Value
@@ -39,6 +40,7 @@ class MaxPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -68,6 +70,7 @@ class AvgPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False

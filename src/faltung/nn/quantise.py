@@ -6,13 +6,14 @@ as in 8 bits: so it is trained, and so a program may store it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 from itertools import pairwise
 
 from faltung.geometry.check import integer, real, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import operand
 from faltung.geometry.levels import grid_of, on_grid, stored_as
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import Table
 from faltung.graph.builder import Builder
 from faltung.graph.ops import (
@@ -66,6 +67,7 @@ class Quantise(Layer):
     """
 
     scale: float
+    _: KW_ONLY
     zero: int = 0
     low: int = 0
     high: int = 255

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 
 from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Concat, Elementwise, Permute, Slice, View
 from faltung.graph.value import Value
@@ -119,11 +120,12 @@ class Patches(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Patches(nn.Attention(4), 2), (16, 8, 8)).output.shape
+    >>> nn.build(nn.Patches(nn.Attention(4), size=2), (16, 8, 8)).output.shape
     (16, 8, 8)
     """
 
     body: Layer
+    _: KW_ONLY
     size: PerAxis = 2
 
     def build(self, b: Builder, x: Value) -> Value:

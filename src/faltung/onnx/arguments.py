@@ -5,13 +5,13 @@ looks in both places. Numbers are checked here, so that nothing of a strange fil
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.onnx.read import Call
 

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from faltung.formats.files import shown
 from faltung.geometry.errors import UnsupportedError
+from faltung.geometry.record import dataclass
 from faltung.onnx.read import Body, Call
 
 

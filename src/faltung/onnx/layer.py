@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import integers, whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder
 from faltung.graph.foreign import Foreign, Shape, Tensor
 from faltung.graph.ops import Softmax

@@ -1,10 +1,11 @@
 """A part of a model, and what its nodes read: the nouns of the importer."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph, Value
 from faltung.onnx.gaps import Gap

@@ -6,7 +6,7 @@ sizes that it finds, which may depend on what the host computed, and is kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from typing import Any, TypeGuard
 from weakref import WeakSet
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Unsaid
 from faltung.onnx import control, fallback, flat, host, unroll
 from faltung.onnx.fold import evaluate

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Array = npt.NDArray[Any]
 Run = Callable[[], Sequence[Array]]

@@ -3,13 +3,14 @@ of several sizes share.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens

@@ -8,7 +8,7 @@ functions.
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from faltung.formats.extras import missing
 from faltung.formats.files import opened_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
+from faltung.geometry.record import dataclass
 from faltung.onnx.tensors import MOST_AXES, TYPES, array, checked, text, type_name
 from faltung.onnx.wire import Odd, parted
 

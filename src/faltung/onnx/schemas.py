@@ -3,7 +3,6 @@ they can be made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from faltung.formats.files import shown
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Unsaid
 from faltung.onnx.read import Body, Call
 

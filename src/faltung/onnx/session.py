@@ -5,13 +5,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy.typing as npt
 
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.onnx.model import OnnxModel
 from faltung.onnx.read import Port
 from faltung.onnx.tensors import runtime_name

@@ -9,7 +9,7 @@ import binascii
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.onnx.knowledge import Knowledge
 from faltung.onnx.read import Call, File, Port, read
 from faltung.onnx.tensors import FLOATS, dtype_of

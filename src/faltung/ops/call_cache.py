@@ -5,12 +5,12 @@ key says everything about a call except where its arrays lie; with it is kept wh
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from operator import is_
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.arguments import Array, address

@@ -5,7 +5,7 @@ is no part of what a gradient for the input or a transposed convolution depend o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from faltung.geometry.axis import Mode
 from faltung.geometry.check import is_sequence, show
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.ops.arguments import Array
 from faltung.ops.options import Geometry
 from faltung.runtime.memory import require

@@ -1,12 +1,12 @@
 """Filters along one axis after another, on arrays of any real dtype and any strides."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from faltung.geometry.line import Line
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine

@@ -1,7 +1,6 @@
 """Correlations of any shape, on arrays of any real dtype and any strides."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.line import Line
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine

@@ -10,12 +10,12 @@ not count.
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import kernel
 from faltung.jit.target import current
 from faltung.machine.table import Machine

@@ -16,12 +16,13 @@ keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Literal, get_args
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod

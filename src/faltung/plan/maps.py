@@ -5,11 +5,11 @@ contiguous positions, and ``pitch`` elements from channel to channel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.copies.stage import rearrange

@@ -6,10 +6,10 @@ input if the method needs one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf, prod
 
 from faltung.codegen.vectors import ELEMENTS, INTEGERS
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES, TRANSPOSE_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation

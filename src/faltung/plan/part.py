@@ -6,9 +6,10 @@ whole's are, has the same bits too. Fourier blocks and the halves of Strassen's 
 the size of the whole; no part has them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faltung.geometry.conv import NARROW, ConvSpec
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import contiguous, forward
 from faltung.methods.winograd.choice import choose as choose_winograd

@@ -7,12 +7,12 @@ code is generated for.
 """
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import kernel
 from faltung.jit.target import current
 from faltung.machine.table import Machine

@@ -5,10 +5,11 @@ threads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import CompiledKernel
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine

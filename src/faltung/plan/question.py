@@ -1,9 +1,10 @@
 """A correlation in the forms that the policy considers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import PLACED_OUTPUTS, Correlation
 from faltung.methods.base.simplify import essential, over_samples, simplified
 

@@ -5,11 +5,11 @@ size; Pisarchyk and Lee, "Efficient memory management for deep neural net infere
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.runtime.buffers import ALIGNMENT
 
 Offsets = npt.NDArray[np.int64]

@@ -5,7 +5,6 @@ branches of an Inception module have none between them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting

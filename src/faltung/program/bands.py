@@ -12,7 +12,6 @@ wait because there are few bands. The chains of the largest gain are taken.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd, prod
 
@@ -22,6 +21,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Convolve, Pool
 from faltung.graph.summary_table import short
 from faltung.graph.value import Node, Value

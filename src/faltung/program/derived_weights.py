@@ -1,12 +1,12 @@
 """The weights of a program for inference: parameters, and what is computed of them ahead."""
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.graph.fold import Derived
 from faltung.graph.ops import Convolve, ConvolveInput, ConvolveInteger, Recurrence
 from faltung.graph.recurrent import inputs_of

@@ -1,13 +1,14 @@
 """What the lowering of every node shares: places, plans, unique names of buffers."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import (
     ChannelConv,
     Convolve,

@@ -7,13 +7,14 @@ longer than all of their planning. What is packed is found again by the steps th
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import identity
 from faltung.methods.base.step import Argument, Operand, Step
 from faltung.plan.binding import Region

@@ -7,8 +7,8 @@ memory is that memory: none of them is copied.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice, View
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides

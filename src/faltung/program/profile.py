@@ -1,11 +1,12 @@
 """How long each node of a compiled program takes: its steps as a region of their own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from faltung.geometry.check import whole
+from faltung.geometry.record import dataclass
 from faltung.graph.cost import macs, numbers
 from faltung.graph.kinds import CHAIN, OPTIMIZER, PACKING, kind
 from faltung.graph.summary_table import short

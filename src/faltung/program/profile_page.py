@@ -3,8 +3,8 @@ what the processor could do.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from faltung.geometry.record import dataclass
 from faltung.graph.kinds import (
     CHAIN,
     COPIES,

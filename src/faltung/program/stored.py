@@ -12,12 +12,13 @@ weights (Winograd, FFT, Strassen) are results of formulas, and stay in float32.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from faltung.codegen.addresses import Access
 from faltung.codegen.storage import ROUNDED
 from faltung.geometry.conv import NARROW
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.cost import macs
 from faltung.graph.ops import Attention
 from faltung.graph.ops_integer import ConvolveInteger

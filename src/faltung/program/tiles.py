@@ -5,7 +5,7 @@ is needed (``graph/windows.py``). Tiles that are alike share one program: all bu
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import ceil, prod
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.part import Span
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Concat, Convolve, Resample
 from faltung.graph.value import Graph, Node, Value
 from faltung.graph.windows import Cut, Window, circular, cut, period, why_whole

@@ -20,9 +20,10 @@ from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program import answers as taught
 from faltung.program.assemble import Assembly
+from faltung.program.compared import Compared
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
-from faltung.program.optimizer import Optimizer
+from faltung.program.optimizer import AVERAGE, Rule
 from faltung.program.places import Places
 from faltung.program.state import State, strides
 from faltung.program.threads import threads_for
@@ -38,28 +39,38 @@ class Slots:
     ``frozen``: names of parameters that are not trained.
     """
 
-    def __init__(self, state: State, optimizer: Optimizer, frozen: Iterable[str] = ()) -> None:
+    def __init__(self, state: State, optimizer: Rule, frozen: Iterable[str] = ()) -> None:
         self.state, self.optimizer = state, optimizer
         left_out = set(frozen)
         self.trained = tuple(
             name for name, p in state.parameters.items() if p.trained and name not in left_out
         )
         self.gradients = state.zeros(trained=True)
-        self.arrays = {name: state.zeros(trained=True) for name in optimizer.slots}
+        self.arrays = {name: state.zeros(trained=name != AVERAGE) for name in optimizer.slots}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all steps: zeros, and an average that is the parameters as they are."""
+        for name, memory in self.arrays.items():
+            memory[...] = self.state.memory if name == AVERAGE else 0
+
+    def names(self, slot: str) -> tuple[str, ...]:
+        """The parameters that a slot has numbers for; running statistics have an average too."""
+        return tuple(self.state.parameters) if slot == AVERAGE else self.trained
 
     def all(self) -> dict[str, Array]:
         """Copies of all slots, "slot/parameter" -> array."""
         return {
             f"{slot}/{name}": self.state.get(name, memory)
             for slot, memory in self.arrays.items()
-            for name in self.trained
+            for name in self.names(slot)
         }
 
     def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
         """Write slots. ValueError: an unknown name, another shape."""
         for key, value in values.items():
             slot, _, name = key.partition("/")
-            if slot not in self.arrays or name not in self.trained:
+            if slot not in self.arrays or name not in self.names(slot):
                 raise FaltungError(f"slot={key!r}: the optimizer has no slot of this name")
             self.state.set(name, value, self.arrays[slot])
 
@@ -71,7 +82,8 @@ class TrainingStep:
     share state and slots. precision: as for ``Inference``. keep_gradients: all of them are in
     ``slots.gradients`` after a step; those of large matrices are otherwise used where they are
     made. distil, temperature: where the graph has answers, how much of the loss is theirs, as
-    ``answers.py`` says.
+    ``answers.py`` says. over: no parameter is changed; the gradients, in ``slots.gradients``, are
+    those of the sum of losses divided by this number, which ``accumulate.py`` adds up.
     """
 
     def __init__(
@@ -82,12 +94,13 @@ class TrainingStep:
         batch: int,
         *,
         smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        class_weight: Sequence[float] | None = None,
         precision: str = "fast",
         machine: Machine | None = None,
         keep_gradients: bool = False,
         distil: float = 0.0,
         temperature: float = 1.0,
+        over: float | None = None,
     ) -> None:
         whole("batch", batch, 1)
         state.check(training.graph)
@@ -95,8 +108,6 @@ class TrainingStep:
             raise FaltungError("slots: must be those of the state")
         if set(slots.trained) != set(training.gradients):
             raise FaltungError("slots: must be of the parameters that have a gradient")
-        if (class_weights is None) != (training.class_weights is None):
-            raise FaltungError("class_weights: must be given if the graph has them, and only then")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         graph = training.graph
         item = state.dtype.itemsize
@@ -106,7 +117,8 @@ class TrainingStep:
         results += taught.results(training.answers)
         kept = {*grads, *updates, *(value.name for value in results)}
         nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
-        keeps = keep_gradients or slots.optimizer.clip is not None
+        self._over = over
+        keeps = keep_gradients or over is not None or slots.optimizer.clip is not None
         at_once = {} if keeps else fusible(nodes, grads)
         self.nodes = nodes = tuple(ordered(nodes, at_once))
         outside = [graph.input.name, *grads, *updates]
@@ -128,8 +140,7 @@ class TrainingStep:
             for name in (*slots.optimizer.scalars, "none", "most")
         }
         scales = [value for value, _ in training.scales]
-        feeds = [graph.input, training.target, training.smoothing, *scales]
-        feeds += [] if training.class_weights is None else [training.class_weights]
+        feeds = [graph.input, *training.wanted.values(), *scales]
         feeds += taught.feeds(training.answers)
         feeds += [*self._keys, *self._rows, *self._scalars.values()]
         done = fuse(lowering, nodes, at_once, state, slots.optimizer)
@@ -140,10 +151,11 @@ class TrainingStep:
             fixed=fixed,
             feeds=feeds,
             kept=results,
-            ends=_update(lowering, slots, done),
+            ends=update_of(lowering, slots, done) if over is None else None,
         )
         array = self.assembly.array
-        self._input, self._target = array(graph.input), array(training.target)
+        self._input = array(graph.input)
+        self._compared = Compared(training, batch, smoothing, class_weight, array)
         self._losses = [array(value) for value in training.losses]
         self._correct = None if training.correct is None else array(training.correct)
         self._numbers = {name: array(value) for name, value in self._scalars.items()}
@@ -153,41 +165,29 @@ class TrainingStep:
         self._taught: taught.Taught | None = None
         if training.answers is not None:
             self._taught = taught.Taught(training.answers, distil, temperature, array)
-        self._constants(smoothing, class_weights)
+        self._constants()
         self._run = self.assembly.region.run
 
-    def _constants(self, smoothing: float, class_weights: Sequence[float] | None) -> None:
+    def _constants(self) -> None:
         training, array = self.training, self.assembly.array
         part = 1.0 if self._taught is None else 1 - self._taught.part
         self._scales = [(array(value), part * weight) for value, weight in training.scales]
-        output = training.graph.output
-        self._class_weights: Array | None = None
-        if training.class_weights is not None:
-            self._class_weights = array(training.class_weights)
-            self._class_weights[...] = class_weights
-        rows = output.samples * output.positions
-        self._weigh(self.batch * (output.size if self._numeric else rows))
-        array(training.smoothing)[...] = smoothing
+        rows, total, _ = self._compared.whole
+        self._weigh(rows, total)
         clip = self.slots.optimizer.clip
         self._numbers["clip"][...] = 1.0
         self._numbers["most"][...] = np.inf if clip is None else clip
 
-    @property
-    def _numeric(self) -> bool:
-        """Whether targets are numbers instead of labels."""
-        return self.training.target.kind == "float"
-
-    def _weigh(self, rows: int, total: float | None = None) -> None:
+    def _weigh(self, rows: int, total: float) -> None:
         """Make the loss a mean over this many rows: labels other than -1, or numbers; or over the
         sum of their weights.
         """
-        self.rows = max(1, rows)
-        self.weight = float(self.rows) if total is None else total
+        self.rows, self.weight = max(1, rows), total
         for scale, weight in self._scales:
             # Without any weight there is nothing to learn.
-            scale[...] = weight / self.weight if self.weight else 0.0
+            scale[...] = weight / (self._over or self.weight) if self.weight else 0.0
         if self._taught is not None:
-            self._taught.weigh(self.rows)
+            self._taught.weigh(self._over or self.rows)
 
     def __call__(
         self,
@@ -195,47 +195,46 @@ class TrainingStep:
         target: Array,
         answers: Array | None = None,
         *,
+        weight: Array | None = None,
         lr: float,
         step: int = 0,
         seed: int = 0,
     ) -> tuple[float, int]:
         """Train on one batch; its loss, and how many rows were right.
 
-        x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
-        answers: another network's probabilities (batch, C', *space'), if the graph has them. step:
-        counted from 0, for the optimizer and for dropout; the same seed and step give the same
-        zeros.
+        x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space'), as
+        ``feed`` says. answers: another network's probabilities (batch, C', *space'), if the graph
+        has them. weight: of each sample (batch,), if the graph has them. step: counted from 0, for
+        the optimizer and for dropout; the same seed and step give the same zeros.
         """
-        self.feed(x, target, answers)
+        self.feed(x, target, answers, weight=weight)
         self.run(lr=lr, step=step, seed=seed)
         return self.loss, self.correct
 
-    def feed(self, x: Array, target: Array, answers: Array | None = None) -> None:
-        """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``."""
-        wanted = self.training.target
+    def feed(
+        self,
+        x: Array,
+        target: Array,
+        answers: Array | None = None,
+        *,
+        weight: Array | None = None,
+    ) -> None:
+        """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``.
+
+        target: for labels whole numbers (batch, *space'), of which -1 does not count; where the
+        graph was differentiated with ``soft`` or ``sample_weights``, or for Dice's loss, also
+        probabilities of all classes (batch, C', *space'), where rows of zeros do not count. For
+        other losses numbers (batch, C', *space').
+        """
         given = self.training.graph.input
         copy_in("x", x, (self.batch * given.samples, *given.shape), self._input, last=False)
-        last = self._numeric and bool(wanted.space)
-        samples = self.batch * wanted.samples
-        copy_in("target", target, (samples, *wanted.shape), self._target, last=last)
-        if not self._numeric:
-            self._check_labels()
-            counted = self._target >= 0
-            total: float | None = None
-            if self._class_weights is not None:
-                each = np.bincount(self._target[counted], minlength=len(self._class_weights))
-                total = float(each @ self._class_weights.astype(np.float64))
-            self._weigh(int(np.count_nonzero(counted)), total)
+        rows, total, mask = self._compared.feed(target, weight)
+        self._weigh(rows, total)
         if (answers is None) != (self._taught is None):
             raise FaltungError("answers: must be given if the graph has them, and only then")
         if self._taught is not None and answers is not None:
-            self._taught.feed(answers, samples, counted)
-
-    def _check_labels(self) -> None:
-        """ValueError: a label without an output. Kernels read labels modulo the width of a lane."""
-        most, outputs = int(self._target.max()), self.training.graph.output.channels
-        if most >= outputs:
-            raise FaltungError(f"target: label {most}: must be below {outputs}")
+            assert mask is not None
+            self._taught.feed(answers, self.batch * self.training.target.samples, mask)
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step on the batch that was fed."""
@@ -264,15 +263,15 @@ class TrainingStep:
         return 0 if self._correct is None else int(self._correct)
 
 
-def _update(lowering: Lowering, slots: Slots, done: set[str]) -> Work:
+def update_of(lowering: Lowering, slots: Slots, done: set[str], summed: bool = False) -> Work:
     """The optimizer: the norm of all gradients where they are clipped, then ranges of the
     parameters: those that weight decay shrinks, then the others; what is frozen, or ``done`` with
-    the gradient, lies between them.
+    the gradient, lies between them. ``summed``: as in ``_clip``.
     """
     work, state, optimizer = Work(), slots.state, slots.optimizer
     waits = optimizer.clip is not None
     if waits:
-        _clip(work, lowering, state.trained)
+        _clip(work, lowering, state.trained, summed)
     for decay, start, end in _ranges(slots, done):
         arrays = [
             Operand(name, start * state.dtype.itemsize)
@@ -323,9 +322,13 @@ def _ranges(slots: Slots, done: set[str]) -> Iterator[tuple[bool, int, int]]:
             yield decay, begin, end
 
 
-def _clip(work: Work, lowering: Lowering, size: int) -> None:
-    """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
+def _clip(work: Work, lowering: Lowering, size: int, summed: bool) -> None:
+    """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013).
+    ``summed``: of a sum of gradients, of which a part is the gradient: min(part, most / |g|).
+    """
     g = operand(0)
+    numbers = ("most", "part") if summed else ("most",)
+    largest = operand(2) if summed else 1
     elementwise.formulas(
         work,
         lowering.dtype,
@@ -339,8 +342,8 @@ def _clip(work: Work, lowering: Lowering, size: int) -> None:
                 g * g,
                 "scalar",
                 _scalar("clip"),
-                finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), 1),
-                operands=(elementwise.Input("scalar", _scalar("most")),),
+                finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), largest),
+                operands=tuple(elementwise.Input("scalar", _scalar(n)) for n in numbers),
             )
         ],
         title="norm of the gradients",

@@ -8,11 +8,12 @@ one block, and spectra are added up in one order by operations that round each n
 the bits of a result depend on its number in the signal alone.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
+from faltung.geometry.record import dataclass
 from faltung.ops.arguments import Array
 
 # Taps that are summed directly, also the shortest block.

@@ -1,6 +1,5 @@
 """Lines of samples through upsampling, FIR filters and downsampling: for every dtype and border."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from faltung.geometry.border import Border
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.ops.arguments import Array
 from faltung.ops.polyphase import Bank, bank, filter_phases
 

@@ -6,13 +6,13 @@ other views of that memory are looked at anew when somebody reads them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_entries import scattered
 from faltung.torch import sizes

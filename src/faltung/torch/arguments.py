@@ -6,7 +6,6 @@ and those in place come here as the functions that they are variants of.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import fx
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise

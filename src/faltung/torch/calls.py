@@ -6,7 +6,7 @@ call except where its tensors lie.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from faltung.geometry.conv import NARROW, ConvSpec
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.call_cache import KEPT

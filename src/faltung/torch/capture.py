@@ -9,12 +9,13 @@ What cannot be seen in this way, because the model looks at numbers, is ``Untrac
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from faltung.geometry.record import dataclass
 from faltung.torch import places, trees
 from faltung.torch.effects import written_by
 from faltung.torch.functions import Hidden, Watch, dice_untouched, quick_recurrent, watched

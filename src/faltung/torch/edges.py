@@ -1,9 +1,8 @@
 """Tensors of PyTorch at the edges of a program: how their memory is read and written."""
 
-from dataclasses import dataclass
-
 import torch
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.methods.rows.embedding import check_tokens
 from faltung.torch.importer import lies_last

@@ -7,11 +7,13 @@ of each other. A write in place is a new value as long as nobody looks at the ol
 import operator
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import fx
+
+from faltung.geometry.record import dataclass
 
 # Operators that write buffers, which our programs write as well.
 UPDATES = frozenset(["batch_norm", "instance_norm", "_native_batch_norm_legit"])

@@ -1,7 +1,7 @@
 """Calls of a model: the program for arguments like these, found quickly, or made."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter, itemgetter
 from time import perf_counter
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from faltung.geometry.errors import UnsupportedError
+from faltung.geometry.record import dataclass
 from faltung.torch import gaps, sizes, trees
 from faltung.torch.capture import TRACING, Captured, Changing, TooMany, Untraceable, trace
 from faltung.torch.functions import is_watched

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.torch import gaps, pieces
 from faltung.torch.compiled import Compiled, engine_of
 from faltung.torch.engine import Plan

@@ -1,7 +1,7 @@
 """What the importer takes and makes: leaves, feeds, gaps, and a part of a model as a graph."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph, Value
 

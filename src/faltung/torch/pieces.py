@@ -7,12 +7,13 @@ joins its neighbours.
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import fx
 
+from faltung.geometry.record import dataclass
 from faltung.torch import prices, sizes
 from faltung.torch.capture import Captured
 from faltung.torch.effects import Effects, effects, written_by

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch
 from torch import fx, nn
 from torch.fx import traceback as fx_traceback
 from torch.nn.modules import module as hooks
+
+from faltung.geometry.record import dataclass
 
 # Files whose frames are nobody's model.
 _LIBRARY = (str(Path(torch.__file__).parent), "<")

@@ -6,7 +6,7 @@ compared tap by tap, one axis after the other.
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from faltung.geometry.expr import Expr, greater, is_nan, logic, select
 from faltung.geometry.pool import PoolSpec, pool_spec
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import averaged, selected, table
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula

@@ -6,7 +6,6 @@ every process.
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from faltung.geometry.record import dataclass
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.torch import sizes

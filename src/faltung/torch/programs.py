@@ -1,7 +1,6 @@
 """A part of a model as a program over tensors of PyTorch, for one combination of sizes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.graph.ops import Convolve
 from faltung.program.borrowed import Borrowed

@@ -5,10 +5,10 @@ walks one step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec, Squash
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_maps import concatenated, sliced

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, UnsupportedError
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ PyTorch saves tensors: so it is freed, checked and recomputed (by checkpointing)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from weakref import finalize
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.foreign import Tensor
 from faltung.program.borrowed import Borrowed
 from faltung.runtime.buffers import aligned

@@ -5,7 +5,6 @@ through the view into what it looks at (``aliases.py``).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import MOST_TAPS, selected
 from faltung.graph.foreign import Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_entries import taken

@@ -1,7 +1,6 @@
 """Pictures of any size through a network: at once where they fit, else tile by tile."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from math import lcm, prod
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from faltung.data.units import Units
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.part import Span
+from faltung.geometry.record import dataclass
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
 from faltung.nn import Layer, build

@@ -1,11 +1,12 @@
 """The position of a run: all that a checkpoint needs besides weights and optimizer state."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import isfinite
 from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 # Entries that are floats; the others are counts.
 _NUMBERS = ("loss", "weight", "best", "best_loss")

@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from faltung.data.augment import MOVES
 from faltung.data.names import listing, printable
 from faltung.data.source import Source
 from faltung.geometry.check import show
@@ -16,12 +17,13 @@ from faltung.train.freezing import frozen
 from faltung.train.network import Network
 from faltung.train.settings import BALANCED, Settings
 
-# Augmentation that moves what is in a sample.
-MOVES = ("shift", "crop", "flip", "series_shift")
 
-
-def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
-    """ValueError, TypeError: samples, targets or settings that do not go together."""
+def check_run(
+    model: Network, settings: Settings, train: Source, held: Source | None, *, part: bool = False
+) -> None:
+    """ValueError, TypeError: samples, targets or settings that do not go together. ``part``: of
+    samples that are a part of all, and may be of one class.
+    """
     if model.dtype in NARROW:
         raise FaltungError(
             f"dtype={model.dtype!r}: such a model cannot be trained; train "
@@ -35,7 +37,8 @@ def check_run(model: Network, settings: Settings, train: Source, held: Source | 
     else:
         _check_no_validation(settings)
     if settings.loss == "cross_entropy":
-        check_two_classes(targets, class_names(model))
+        if not part:
+            check_two_classes(targets, class_names(model))
         weights_of(settings, targets, model)
         if targets.ndim > 1:
             _check_maps(settings)
@@ -60,7 +63,7 @@ def _check_maps(settings: Settings) -> None:
     if settings.sampler == BALANCED:
         raise FaltungError(
             f"sampler={BALANCED!r}: every position has a class, so samples have none; "
-            f"class_weights={BALANCED!r} counts positions"
+            f"class_weight={BALANCED!r} counts positions"
         )
 
 
@@ -83,7 +86,7 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     "balanced" is that of scikit-learn: all labels / (classes that occur * labels of the class); a
     class without any has no weight.
     """
-    given = settings.class_weights
+    given = settings.class_weight
     if given is None:
         return None
     count = model.graph.output.channels
@@ -95,10 +98,10 @@ def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float
     if len(given) != count:
         names = listing(class_names(model))
         raise FaltungError(
-            f"class_weights={show(given)}: must be {count} numbers, one for each class: {names}"
+            f"class_weight={show(given)}: must be {count} numbers, one for each class: {names}"
         )
     if not any(given[label] for label in np.unique(labels[labels >= 0])):
-        raise FaltungError(f"class_weights={show(given)}: no class with samples has any weight")
+        raise FaltungError(f"class_weight={show(given)}: no class with samples has any weight")
     return given
 
 

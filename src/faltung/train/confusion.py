@@ -1,13 +1,13 @@
 """Which classes are mistaken for which: a confusion matrix, ready to be shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.runtime.narrowing import narrowed
 
 MOST_CLASSES = 20  # in a table

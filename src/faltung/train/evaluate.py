@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from faltung.data.loader import Batch, Loader
 from faltung.data.names import listing
 from faltung.data.source import Source, in_units
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.train import scores
 from faltung.train.network import Network
 

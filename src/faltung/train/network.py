@@ -13,13 +13,13 @@ from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
 from faltung.data.standard import Standard
 from faltung.data.units import Units
-from faltung.formats.tensors import Words, check_tensors, load_tensors, save_tensors
+from faltung.formats.tensors import Words, check_tensors, save_tensors
 from faltung.geometry.check import one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
 from faltung.geometry.conv import KEPT, Kept, computed_in
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
+from faltung.graph.losses import Loss
 from faltung.graph.value import Graph
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
@@ -27,10 +27,11 @@ from faltung.plan.choose import Precision, policy_of
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
+from faltung.program.state import State
 from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
+from faltung.train.insight import Insight
 from faltung.train.metadata import checked
-from faltung.train.predicting import Predicting
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +41,7 @@ FORMAT = 1
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
 
 
-class Network(Predicting):
+class Network(Insight):
     """A network for samples of one shape, with its parameters; see ``Model`` for the arguments.
 
     Several threads may call one; they take turns.
@@ -81,8 +82,9 @@ class Network(Predicting):
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
         require_network(self.training_graph)
-        self.state = state_of(self.training_graph.parameters, dtype)
-        self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
+        self._state = state_of(self.training_graph.parameters, dtype)
+        # The seed of first parameters that are not drawn yet: a file that is read replaces them.
+        self._undrawn: int | None = whole("seed", seed, 0)
         size = 4 * max((v.size for n in self.graph.nodes for v in n.outputs), default=1)
         # How many samples are predicted at once at most.
         self._at_once = min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * max(size, 1))))
@@ -90,6 +92,7 @@ class Network(Predicting):
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
         self._memory = Memory()
+        self._probes, self._widened = {}, None
         self._lock = threading.RLock()
 
     def _check(self) -> None:
@@ -117,6 +120,16 @@ class Network(Predicting):
     def dtype(self) -> Kept:
         """Of parameters and values: "float32", "float64", "float16" or "bfloat16"."""
         return self._dtype
+
+    @property
+    def state(self) -> State:
+        """The parameters in memory; the first ones are drawn when they are asked for."""
+        if self._undrawn is not None:
+            with self._lock:
+                if self._undrawn is not None:
+                    self._state.update(parameters(self.training_graph, self._undrawn))
+                    self._undrawn = None
+        return self._state
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -179,7 +192,10 @@ class Network(Predicting):
             A name that the network does not have, or another shape. Nothing is written then.
         """
         with self._lock:
-            self.state.update(values)
+            every = isinstance(values, Mapping) and self._state.parameters.keys() <= values.keys()
+            state = self._state if every else self.state
+            state.update(values)
+            self._undrawn = None  # nothing is left of the first ones
             self.changed()
 
     def changed(self) -> None:
@@ -266,43 +282,6 @@ class Network(Predicting):
         }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, dtype: Kept | None = None) -> Self:
-        """Read a model that ``save`` wrote. Nothing in the file is executed.
-
-        Parameters
-        ----------
-        path : path-like
-            The safetensors file.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            In which dtype, as ``astype``; by default that of the file.
-
-        Returns
-        -------
-        Model
-            With the parameters, classes and standardisation that it was saved with.
-
-        Raises
-        ------
-        ValueError
-            A file of something else or of another version, or with a tensor that is missing,
-            unknown or of another shape.
-        OSError
-            The file cannot be read.
-        """
-        if dtype is not None:
-            one_of("dtype", dtype, KEPT)
-        tensors, metadata = load_tensors(check_path("path", path))
-        if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
-            raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
-        try:
-            about = json.loads(metadata.get("about", ""))
-        except (ValueError, RecursionError) as error:
-            raise FaltungError(f"{path}: not a model, {error}") from None
-        made = cls.from_about(about, str(path))
-        made.take(tensors, str(path))
-        return made if dtype is None or dtype == made.dtype else made.astype(dtype)
-
-    @classmethod
     def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
         """A model with initial parameters, from what ``about`` returned. ValueError naming
         ``where``: anything else.
@@ -327,7 +306,7 @@ class Network(Predicting):
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        usual, half = self.graph.dtype, self.state.halves
+        usual, half = self.graph.dtype, self._state.halves
         # Numbers of 16 bits may be in a file as what they are, or widened.
         narrow = [n for n in half if n in tensors and tensors[n].dtype == np.float16]
         wanted = {

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from faltung.data.open import NAMED
 from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model
+from faltung.train.opened import opened
 from faltung.train.places import RELATIVE, check_relative, first_of
-from faltung.train.run_dataset import data_table, opened
-from faltung.train.run_folder import BEST, CONFIG, LAST
-from faltung.train.run_model import load_model, table
+from faltung.train.run_dataset import data_table
+from faltung.train.run_dataset import opened as opened_data
+from faltung.train.run_folder import CONFIG
+from faltung.train.run_model import table
 from faltung.train.transfer import digest, take_matching, with_outputs
 
 # Entries of the table [from] of a config, and their types.
@@ -59,17 +62,13 @@ class Origin:
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
             read = _read_as(model, kind)
             return cls(str(place), said, model, printable(place.stem), reading=read, option="--net")
-        if not place.is_dir():
-            if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
-                raise FaltungError(
-                    f"{option}={said}: is a checkpoint without its network; give the run's folder"
-                )
-            model = Model.load(path)
+        found = opened(path)
+        model, folder = found.model, found.folder
+        if folder is None:
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
             return cls(
                 str(place), said, model, printable(place.stem), reading=_read_as(model, kind)
             )
-        model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
         columns = about.get("columns")
@@ -112,7 +111,7 @@ class Origin:
             tried = [{**self.reading, **about}, {**arrays, **about}, *tried]
         for number, each in enumerate(tried):
             try:
-                source = opened(each)
+                source = opened_data(each)
             except FaltungError:
                 if number == len(tried) - 1:
                     raise

@@ -17,7 +17,7 @@ from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.geometry.check import truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import Loss
+from faltung.graph.losses import Loss
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
@@ -41,7 +41,6 @@ class Predicting:
 
     net: Layer
     graph: Graph
-    state: State
     standard: Standard | None
     units: Units | None
     layout: Layout
@@ -59,6 +58,11 @@ class Predicting:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return self.graph.input.shape
+
+    @property
+    def state(self) -> State:
+        """The parameters in memory."""
+        raise NotImplementedError
 
     def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
         """The network compiled for batches of one size, with the parameters as they are now.

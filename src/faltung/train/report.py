@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
+from faltung.geometry.record import dataclass
 from faltung.train.confusion import confusion
 from faltung.train.metrics import EpochMetrics
 from faltung.train.report_sections import (
@@ -91,9 +92,11 @@ def render(data: ReportData) -> str:
     )
 
 
-def rendered(template: Path, **values: object) -> str:
-    """A page of one file in the style of reports. ``template``: a file of Faltung's own."""
-    style = _style()
+def rendered(template: Path, *, styles: Sequence[str] = ("report.css",), **values: object) -> str:
+    """A page of one file in the style of reports. ``template``: a file of Faltung's own, as are
+    ``styles``.
+    """
+    style = _style(tuple(styles))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page: str = _template(template).render(
         version=version(), style=style, style_hash=digest, text=text, percent=percent, **values
@@ -102,8 +105,8 @@ def rendered(template: Path, **values: object) -> str:
 
 
 @cache
-def _style() -> str:
-    return (_HERE / "report.css").read_text("utf-8")
+def _style(names: tuple[str, ...]) -> str:
+    return "".join((_HERE / name).read_text("utf-8") for name in names)
 
 
 @cache

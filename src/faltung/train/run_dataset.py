@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, layout_in, split
+from faltung.data.source import Source, kind_of_sample, layout_in, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -63,8 +63,12 @@ def data_table(folder: RunFolder) -> dict[str, Any]:
     return found
 
 
-def like(model: Model, folder: RunFolder) -> Like:
-    """What files must contain to be samples of a run. ValueError: a run that does not say."""
+def like(model: Model, folder: RunFolder | None) -> Like:
+    """What files must contain to be samples of a run, or where there is no run, of its model alone.
+    ValueError: a run that does not say.
+    """
+    if folder is None:
+        return _like_model(model)
     about = data_table(folder)
     if model.units is None and not model.tokens:
         raise FaltungError(
@@ -87,6 +91,18 @@ def like(model: Model, folder: RunFolder) -> Like:
         )
     except FaltungError as error:
         raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
+
+
+def _like_model(model: Model) -> Like:
+    """What is known of samples from a model alone; pictures and volumes are resized."""
+    kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
+    if kind is None:
+        raise FaltungError(
+            f"RUN: its model takes samples of shape {model.input_shape}, of which no files are "
+            "known; predict arrays in Python"
+        )
+    fit = kind in ("picture", "volume")
+    return Like(kind, model.input_shape, fit=fit, units=model.units, layout=model.layout)
 
 
 def open_like(

@@ -4,6 +4,7 @@
     metrics.csv        one line per epoch
     best.safetensors   the weights that did best in validation
     last.safetensors   weights, optimizer state and position in the run
+    lr.csv             the range test of the learning rate, where it was to be found
     report.html        written by ``report``
 
 A checkpoint is one file, so weights, optimizer state and position always belong to the same step.
@@ -18,12 +19,12 @@ and refused where it reads, so that a run never reaches outside its folder.
 """
 
 import errno
+import json
 import os
 import re
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,9 @@ from faltung.formats.files import make_folder, problem, read_checked, shown, swe
 from faltung.formats.tensors import Array, Tensors, Words, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
+from faltung.train import lr_find
+from faltung.train.lr_find import Points
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
 from faltung.train.run_format import (
     FORMAT,
@@ -45,9 +49,10 @@ from faltung.train.run_format import (
     version,
 )
 
-CONFIG, METRICS, BEST, LAST, REPORT = (
+CONFIG, METRICS, RANGE_TEST, BEST, LAST, REPORT = (
     "config.toml",
     "metrics.csv",
+    "lr.csv",
     "best.safetensors",
     "last.safetensors",
     "report.html",
@@ -241,6 +246,9 @@ class RunFolder:
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
+        if name == BEST and not coded and isinstance(self.config.get("model"), dict):
+            # So that the file alone is a model, wherever it is moved to.
+            metadata["about"] = json.dumps(self.config["model"], sort_keys=True)
         save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
@@ -286,6 +294,20 @@ class RunFolder:
         except FileNotFoundError:
             return []
         return from_csv(decoded(place, data), shown(place))
+
+    def save_range_test(self, points: Points) -> None:
+        """Write what the range test of the learning rate found."""
+        self._check_writes()
+        write_whole(self.path / RANGE_TEST, lr_find.to_csv(points).encode(), own=True)
+
+    def read_range_test(self) -> Points:
+        """What ``save_range_test`` wrote; nothing where the rate was given."""
+        place = self.path / RANGE_TEST
+        try:
+            data = read_checked(place, MAX_TEXT_BYTES, own=True)
+        except FileNotFoundError:
+            return ()
+        return lr_find.from_csv(decoded(place, data), shown(place))
 
     def _write_metrics(self) -> None:
         write_whole(self.path / METRICS, to_csv(self._rows).encode(), own=True)

@@ -9,7 +9,6 @@ do not count; where every position has a label, each position counts.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]

@@ -62,8 +62,8 @@ def notes(loop: Loop, config: Mapping[str, Any], source: Source) -> tuple[str, .
     before = [f"{epochs} until step {step:,}" for epochs, step in loop.settings.lengthened]
     if before:
         made.append(f"epochs: {', '.join(before)}, then {loop.settings.epochs}")
-    if loop.class_weights is not None:
-        pairs = zip(class_names(loop.model), loop.class_weights, strict=True)
+    if loop.class_weight is not None:
+        pairs = zip(class_names(loop.model), loop.class_weight, strict=True)
         made.append(f"class weights: {listing([f'{name} {w:.4g}' for name, w in pairs], 10)}")
     return tuple(made)
 

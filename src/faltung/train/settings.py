@@ -1,17 +1,26 @@
 """The settings of a training run, plain data, so that a run can be repeated from a file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
 from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.differentiate import LOSSES, Loss
+from faltung.geometry.record import dataclass
+from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
-from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
+from faltung.program.optimizer import (
+    OPTIMIZERS,
+    SGD,
+    AdamW,
+    Averaged,
+    Optimizer,
+    OptimizerName,
+    Rule,
+)
 from faltung.train import defaults, scores
 from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 
@@ -19,7 +28,7 @@ from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
-    "loss": tuple(LOSSES),
+    "loss": ("cross_entropy", "mse"),
     "precision": PRECISIONS,
     "sampler": tuple(SAMPLERS),
 }
@@ -30,24 +39,32 @@ NOTHING = {
     "metric": "usual",
     "clip": "none",
     "patience": "none",
-    "class_weights": "none",
+    "ema": "none",
+    "class_weight": "none",
 }
+# What runs did before there was a setting that their file therefore lacks.
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+# Settings under the names that they had before.
+FORMERLY = {"class_weights": "class_weight"}
 BALANCED = "balanced"
+FIND = "find"  # the learning rate that a range test suggests
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train; ``lr`` None is the usual rate of the optimizer.
+    """How to train; ``lr`` None is the usual rate of the optimizer, "find" that of a range test.
 
-    epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
-    ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
-    largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
-    ``warmup``, a part of the run. metric: a row of ``SCORES``, by which the best validation is
-    chosen; None is the usual one of the loss. patience: epochs without a better validation after
-    which the run ends. class_weights: "balanced", or one number for each class. sampler:
-    "shuffled", or "balanced": each class as often as any other. freeze: layers that are not
-    trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that are
-    plain sums of products. lengthened: for each time that the run got another length, how many
+    epochs, batch, seed: whole numbers. accumulate: of how many batches a step of the optimizer has
+    the gradient. ema: the part of a moving average of the weights that stays at a step; it is what
+    is validated and kept. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps ``nesterov``.
+    loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the largest norm of all
+    gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part of
+    the run. metric: a row of ``SCORES``, by which the best validation is chosen; None is the usual
+    one of the loss. metrics: further ones that are noted. patience: epochs without a better
+    validation after which the run ends. class_weight: "balanced", or one number for each class.
+    sampler: "shuffled", or "balanced": each class as often as any other. freeze: layers that are
+    not trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that
+    are plain sums of products. lengthened: for each time that the run got another length, how many
     epochs it had before, and until which step. ValueError, TypeError: an invalid number or name, or
     a setting that would have no effect.
     """
@@ -55,7 +72,8 @@ class Settings:
     epochs: int = defaults.EPOCHS
     batch: int = defaults.BATCH
     optimizer: OptimizerName = defaults.OPTIMIZER
-    lr: float | None = None
+    accumulate: int = 1
+    lr: float | Literal["find"] | None = None
     momentum: float | None = None
     nesterov: bool = False
     decay: float = defaults.DECAY
@@ -65,8 +83,10 @@ class Settings:
     loss: Loss = defaults.LOSS
     smoothing: float = defaults.SMOOTHING
     metric: str | None = None
+    metrics: tuple[str, ...] = ()
     patience: int | None = None
-    class_weights: str | tuple[float, ...] | None = None
+    ema: float | None = None
+    class_weight: str | tuple[float, ...] | None = None
     sampler: Sampler = defaults.SAMPLER
     freeze: tuple[str, ...] = ()
     seed: int = defaults.SEED
@@ -75,7 +95,7 @@ class Settings:
     lengthened: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("patience", 1)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, whole(name, value, least))
@@ -91,7 +111,8 @@ class Settings:
             raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
         if self.metric is not None:
             scores.check_score(self.metric, self.loss)
-        object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
+        object.__setattr__(self, "metrics", _metrics(self.metrics, self.loss))
+        object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
         object.__setattr__(self, "freeze", _freeze(self.freeze))
         object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
         self._check_effects()
@@ -110,15 +131,21 @@ class Settings:
             raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
-        if self.class_weights is not None and self.loss != "cross_entropy":
+        if self.class_weight is not None and self.loss != "cross_entropy":
             raise FaltungError(
-                f"class_weights={show(self.class_weights)}: applies to labels, not to "
+                f"class_weight={show(self.class_weight)}: applies to labels, not to "
                 f"loss={self.loss!r}"
             )
         if self.sampler == BALANCED and self.loss != "cross_entropy":
             raise FaltungError(
                 f"sampler={self.sampler!r}: applies to labels, not to loss={self.loss!r}"
             )
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """The metrics of a validation that have a column: the one that chooses, then the others."""
+        every = dict.fromkeys((self.chosen_by, *self.metrics))
+        return tuple(name for name in every if scores.SCORES[name].of is not None)
 
     @property
     def chosen_by(self) -> str:
@@ -134,23 +161,27 @@ class Settings:
         return replace(self, lr=lr, momentum=momentum)
 
     def lr_schedule(self, steps: int) -> Schedule:
-        """The learning rate of each step in a run of this many."""
-        lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
+        """The learning rate of each step in a run of this many; the usual one while it is not yet
+        found.
+        """
+        lr = self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
         return Schedule(self.schedule, lr, steps, self.warmup)
 
     def lr_schedules(self, batches: int) -> "Schedules":
-        """The learning rate of each step of a run with so many batches in an epoch."""
+        """The learning rate of each batch of a run with so many of them in an epoch."""
+        steps = -(-batches // self.accumulate)
         before = tuple(
-            (until, self.lr_schedule(batches * epochs)) for epochs, until in self.lengthened
+            (until, self.lr_schedule(steps * epochs)) for epochs, until in self.lengthened
         )
-        return Schedules(self.lr_schedule(batches * self.epochs), before)
+        return Schedules(self.lr_schedule(steps * self.epochs), before, batches, self.accumulate)
 
-    def rule(self) -> Optimizer:
+    def rule(self) -> Rule:
         """The optimizer with its settings."""
+        made: Optimizer = AdamW(decay=self.decay, clip=self.clip)
         if self.optimizer == "sgd":
             momentum = defaults.MOMENTUM if self.momentum is None else self.momentum
-            return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
-        return AdamW(decay=self.decay, clip=self.clip)
+            made = SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
+        return made if self.ema is None else Averaged(made, self.ema)
 
     def as_dict(self) -> dict[str, Any]:
         """For a settings file, with every setting; ``from_dict`` gives the same object back."""
@@ -161,10 +192,12 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
+        found = {**BEFORE, **{FORMERLY.get(name, name): v for name, v in found.items()}}
         given = dict(found)
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
+        augment = {**asdict(Augment()), **augment}  # what a file does not name is not done
         for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
             names = [f.name for f in fields(known)]
             for name in table:
@@ -177,7 +210,7 @@ class Settings:
                     )
         for name, word in NOTHING.items():
             given[name] = None if given[name] == word else given[name]
-        return Settings(**given, augment=Augment(**augment))
+        return Settings(**{**given, "augment": Augment(**augment)})
 
 
 # Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
@@ -188,8 +221,11 @@ _BOUNDS = {
     "clip": (0.0, False, float("inf")),
     "warmup": (0.0, True, 1.0),
     "smoothing": (0.0, True, 1.0),
+    "ema": (0.0, False, 1.0),
 }
-_OPTIONAL = ("lr", "momentum", "clip", "patience")
+# The least of whole numbers.
+_LEAST = {"epochs": 1, "batch": 1, "accumulate": 1, "seed": 0, "patience": 1}
+_OPTIONAL = ("lr", "momentum", "clip", "patience", "ema")
 
 
 def _plain(value: Any) -> Any:
@@ -197,24 +233,32 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _class_weights(value: object) -> str | tuple[float, ...] | None:
+def _class_weight(value: object) -> str | tuple[float, ...] | None:
     """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
     if value is None or (isinstance(value, str) and value == BALANCED):
         return value
     if not is_sequence(value):
         raise FaltungTypeError(
-            f"class_weights={show(value)}: must be {BALANCED!r} or one number for each class"
+            f"class_weight={show(value)}: must be {BALANCED!r} or one number for each class"
         )
     made = []
     for weight in value:  # type: ignore[attr-defined]
         if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise FaltungTypeError(f"class_weights: {show(weight)}: must be a number")
+            raise FaltungTypeError(f"class_weight: {show(weight)}: must be a number")
         made.append(float(weight))
         if not 0 <= made[-1] < float("inf"):
-            raise FaltungError(f"class_weights: {show(weight)}: must be at least 0 and finite")
+            raise FaltungError(f"class_weight: {show(weight)}: must be at least 0 and finite")
     if not any(made):
-        raise FaltungError(f"class_weights={show(value)}: must not all be 0")
+        raise FaltungError(f"class_weight={show(value)}: must not all be 0")
     return tuple(made)
+
+
+def _metrics(value: object, loss: Loss) -> tuple[str, ...]:
+    """Names of scores, each once. TypeError, ValueError."""
+    if not is_sequence(value):
+        raise FaltungTypeError(f'metrics={show(value)}: must be a list of names, such as ["f1"]')
+    names = [scores.check_score(name, loss, "metrics") for name in value]  # type: ignore[attr-defined]
+    return tuple(dict.fromkeys(names))
 
 
 def _freeze(value: object) -> tuple[str, ...]:
@@ -249,7 +293,7 @@ def _lengthened(value: object) -> tuple[tuple[int, int], ...]:
 def _number(settings: Settings, name: str) -> None:
     """Convert a setting to float. TypeError, ValueError."""
     value = getattr(settings, name)
-    if value is None and name in _OPTIONAL:
+    if (value is None and name in _OPTIONAL) or (name == "lr" and value == FIND):
         return
     if isinstance(value, bool) or not isinstance(value, Real):
         raise FaltungTypeError(f"{name}={show(value)}: must be a number")

@@ -1,12 +1,11 @@
 """How many words a network for text must know: as many as its samples name, within reason."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from faltung.data.source import Source
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.program.memory import largest

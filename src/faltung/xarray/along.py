@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.xarray.centres import Centres
 from faltung.xarray.fields import Field, each, module, rebuilt
 from faltung.xarray.missing import Missing, normalised

@@ -8,12 +8,12 @@ half-way between two, and so are its coordinates; beyond the ends they go on as 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     import xarray

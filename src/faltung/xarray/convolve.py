@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from faltung.geometry.axis import Axis
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import pads
+from faltung.geometry.record import dataclass
 from faltung.ops import functional
 from faltung.plan.choose import MethodName, Precision
 from faltung.runtime.narrowing import narrowed

@@ -8,7 +8,6 @@ for rounding. (H. Knutsson, C.-F. Westin, *Normalized and differential convoluti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from faltung.geometry.check import real, show, truth
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.xarray.centres import Centres
 from faltung.xarray.fields import is_lazy, module
 from faltung.xarray.words import Dims

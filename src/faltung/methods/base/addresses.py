@@ -7,12 +7,12 @@ border is an entry that points to the row it mirrors. Rows with the same pattern
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Table, table

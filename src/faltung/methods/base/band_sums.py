@@ -4,9 +4,8 @@ Bands depend on spec and machine alone, and one item adds them in order, so that
 depend on the number of threads.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table

@@ -1,8 +1,8 @@
 """Channels in blocks: whole ones, then one with what is left."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.step import Table
 

@@ -12,7 +12,7 @@ of a phase are no special cases), and arrays by strides (so layouts are none eit
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Arrays, shifted
 

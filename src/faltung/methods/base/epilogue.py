@@ -9,7 +9,7 @@ them may be the output itself, with the same strides.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -18,6 +18,7 @@ from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 
 # Formulas of so many instructions are computed for so many vectors at once.
 LONG = 12

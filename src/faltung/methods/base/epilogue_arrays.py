@@ -1,9 +1,10 @@
 """The arrays of a correlation as arguments of a kernel, and the kernels that have an epilogue."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.epilogue import Epilogue, aux_names
 from faltung.methods.base.kernel import Kernel

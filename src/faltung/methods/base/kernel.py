@@ -6,7 +6,6 @@ by name, so the two cannot disagree about the position of an argument in the blo
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
 from faltung.geometry.errors import FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 

@@ -6,11 +6,12 @@ same element, so the bits do not depend on how items are split between threads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import Recipe
 from faltung.methods.base.update import Update
 

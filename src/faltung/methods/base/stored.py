@@ -1,12 +1,12 @@
 """``Stored``: a kernel over arrays of which some hold 16 bits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from faltung.codegen.addresses import Access
 from faltung.codegen.storage import accesses, over
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.jit.compile import Recipe, identity
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Kernel, RowItems

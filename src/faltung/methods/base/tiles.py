@@ -1,13 +1,13 @@
 """Tiles along the last axis: their kinds, their order, and how rows are cut into segments."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 
 from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import interior, sources_at
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.remembered import remembered

@@ -6,11 +6,11 @@ written to memory, and not read again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.expr import Formulas
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ What it costs.  A call for each step and band, and the rows that two items both 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.kernel import part as part_of
 from faltung.methods.base.step import Argument, Code, Operand, Step, Table, table

@@ -13,12 +13,12 @@ What it costs.  The multiply-adds of both products, and an exponential for each 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.expr import INSTRUCTIONS
 from faltung.codegen.tile import budget
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offset_columns
 from faltung.methods.base.step import Argument, Operand, Table, Work, table

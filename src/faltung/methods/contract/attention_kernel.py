@@ -7,7 +7,6 @@ broadcast them one after the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen import math
@@ -15,6 +14,7 @@ from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, parts, rows_for, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel, part
 

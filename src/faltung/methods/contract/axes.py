@@ -6,9 +6,10 @@ so that a label which only one operand has may be summed too, and a diagonal is 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
+from faltung.geometry.record import dataclass
 from faltung.methods.base.correlation import Strides
 
 

@@ -13,13 +13,13 @@ What it costs.  The multiply-adds, and a copy of the columns for each thread tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from faltung.codegen.tile import rows_for
 from faltung.codegen.tile import split as parts_of
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import FMA_LATENCY_CYCLES, FMA_LATENCY_SUMS, PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offset_columns

@@ -6,13 +6,13 @@ are; the panel of the unit before is used again where it is the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.epilogue import Epilogue, finish, finished, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments, part

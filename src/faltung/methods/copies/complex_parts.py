@@ -9,11 +9,11 @@ k1 + k2. Where only plain sums of products are wanted there are four: ac, bd, ad
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import offset_columns, sums
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.kernel import Arguments, Kernel

@@ -5,12 +5,11 @@ padded array; then every border entry is added to the entry that it mirrors, one
 other, in place.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import borders
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table

@@ -1,11 +1,11 @@
 """The code of copies: contiguous segments, gathers, and blocks transposed in registers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.copies import RowMask, interleaved, parted, transpose_square
 from faltung.codegen.narrow import memory
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
 

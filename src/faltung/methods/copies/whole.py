@@ -5,9 +5,8 @@ When it applies.  Always; rows are contiguous.
 What it costs.  A load and a store; the conversion is in hardware or a few instructions.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Matrix, Operand, Work

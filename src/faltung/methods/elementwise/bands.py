@@ -5,7 +5,9 @@ together is the same wherever it runs.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from faltung.geometry.record import dataclass
 
 # Cycles of work in one item: about five microseconds, so that handing out costs little and a few
 # threads get equal shares.

@@ -15,11 +15,12 @@ of a sum over the positions of a sample not on how many samples there are.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import prod
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Work
 from faltung.methods.elementwise.bands import (

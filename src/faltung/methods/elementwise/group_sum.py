@@ -6,11 +6,10 @@ When it applies.  The channels are contiguous, and the groups of equal length.
 What it costs.  One pass over the array; a group is read while it is in the first cache.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.expr import emit
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Matrix, Work

@@ -5,13 +5,14 @@ and ``narrow``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from faltung.codegen.expr import Formulas, instructions, mixed
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.elementwise.totals import TotalsKernel, call_finish, paired

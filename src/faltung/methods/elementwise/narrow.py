@@ -6,9 +6,9 @@ are loaded once and spread by shuffles.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.elementwise.kernel import Spot, whole
 from faltung.methods.elementwise.rows import RowLoops, RowsKernel, Segment

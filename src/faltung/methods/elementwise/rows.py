@@ -7,9 +7,9 @@ several loads are under way, and operands that the rows share are loaded once.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.elementwise.kernel import (
     SPREAD,

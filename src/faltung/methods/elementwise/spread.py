@@ -6,8 +6,9 @@ if they were one are made one, as in NumPy's iterators; what is left is rows of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ sizes and machine, and added in one order, so that the bits do not depend on the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from faltung.codegen.expr import Formulas
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.base.step import Argument, Step

@@ -7,11 +7,11 @@ block of it is nearly a square.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
 
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import pitches
 from faltung.methods.base.correlation import Window

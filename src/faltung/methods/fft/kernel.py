@@ -1,11 +1,11 @@
 """What the kernels with Fourier transforms share, and the one that transforms the weights."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.fft.passes import write_lanes, write_passes

@@ -5,11 +5,11 @@ the two go through one complex transform and do not mix.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel

@@ -1,12 +1,12 @@
 """What a transform reads beside its data: its length, its twiddles, and where it lies in memory."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Table

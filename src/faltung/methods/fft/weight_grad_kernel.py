@@ -4,11 +4,10 @@ A block's imaginary plane holds a second block, as in ``sums``. Of ``(X1 + i X2)
 conjugate of ``(G1 + i G2)`` the real part, transformed back, is the sum of both correlations.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.copies import write_fill, write_spread
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (

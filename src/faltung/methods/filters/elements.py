@@ -6,10 +6,9 @@ the type the low bits stay. (In C that is undefined; this is what compilers make
 and what SciPy's arrays hold.)
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 # The type in memory, its bytes, and whether it is a float, unsigned or signed.
 KINDS = {

@@ -5,13 +5,13 @@ each tap is. Short axes behind those of the footprint belong to the columns, as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step
 from faltung.methods.filters.elements import KINDS

@@ -13,10 +13,9 @@ What it costs.  A pass through memory, a load and a store for each shift, two lo
 W. D. Hillis, G. L. Steele, "Data Parallel Algorithms", Communications of the ACM 29, 1986.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import KINDS
 

@@ -13,10 +13,10 @@ What it costs.  A pass through memory, and a load and a product (or a sum) for e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.patch import Load, PatchKernel

@@ -6,12 +6,12 @@ When it applies.  Contiguous lines of float32 or float64.
 What it costs.  Nearly a multiply-add a cycle and lane, and two transpositions in cache.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.filters.polyphase_kernel import COUNTS, PolyphaseKernel
 

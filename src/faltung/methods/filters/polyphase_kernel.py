@@ -9,10 +9,9 @@ Every output takes its taps in the order of the inputs in one accumulator, in a 
 not depend on where it stands, nor on where the signal was cut.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel, part
 
 # What a call says in numbers, in the order of the array "counts". Inputs and outputs count from the

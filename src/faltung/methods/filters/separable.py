@@ -5,12 +5,12 @@ ones each has a pass of its own, with bands or blocks long enough that few entri
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import BAND_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step

@@ -5,7 +5,6 @@ each tap is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.border import Border
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import BAND_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step

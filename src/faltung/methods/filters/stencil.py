@@ -11,10 +11,10 @@ What it costs.  A product for each tap and vector, and the copy. Few taps are al
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.patch import PatchKernel

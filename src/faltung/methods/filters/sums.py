@@ -5,10 +5,10 @@ of a size.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 # Taps up to which the code has all of them; more are a loop.
 UNROLLED = 16

@@ -9,10 +9,10 @@ W. D. Hillis, G. L. Steele, "Data Parallel Algorithms", Communications of the AC
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

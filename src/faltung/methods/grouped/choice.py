@@ -8,13 +8,14 @@ no table.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import product
 from math import gcd, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, Window

@@ -12,7 +12,6 @@ positions contiguous.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -21,6 +20,7 @@ import numpy as np
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments, RowItems

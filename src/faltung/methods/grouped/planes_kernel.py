@@ -11,12 +11,12 @@ others as they are stored.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import interleaved
 from faltung.codegen.ir import Index
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments

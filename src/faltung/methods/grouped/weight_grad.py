@@ -17,10 +17,11 @@ What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multip
   shuffle for each column and input channel, and a copy.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd, inf
 
 from faltung.codegen.tile import budget, split, unrolled
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums

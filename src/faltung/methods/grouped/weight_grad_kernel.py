@@ -7,12 +7,12 @@ every tile of taps is computed over them, for one vector after the other. Betwee
 sums are in memory, so that there may be any number of taps.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.lanes import every_second, lane_order, load_column

@@ -12,13 +12,14 @@ What it costs.  A load for each multiply-add, and half a vector at the end of ea
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 
 from faltung.codegen.tile import budget, parts
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import sources

@@ -6,12 +6,13 @@ keeps its place until another one needs it, so that most rows are copied only on
 """
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from faltung.codegen.tile import budget, parts, split
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import FMA_LATENCY_SUMS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, pitches, reads_of

@@ -1,10 +1,11 @@
 """How an integer convolution proceeds: its inner product, chunks of outputs, blocks of channels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from faltung.codegen.tile import split
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.integer.inner import BYTES, PAIRS, SINGLE, Inner, inner_of
 from faltung.methods.integer.problem import Problem

@@ -12,9 +12,8 @@ that follow each other in the sum. All of these are exact, whatever the numbers 
               large, their step is done by ``pmaddwd``, with even and odd levels apart.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 
 

@@ -14,10 +14,11 @@ What it costs.  A multiplication for ``group`` terms in each lane, two in a cycl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Table, Work
 from faltung.methods.integer import minimal_plan

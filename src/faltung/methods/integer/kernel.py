@@ -7,13 +7,13 @@ made of the sums at once (``store.py``).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.tile import Accumulators, accumulate, flat, shaped, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.methods.base.kernel import Arguments, Kernel, part
 from faltung.methods.base.step import MISSING

@@ -11,12 +11,12 @@ What it costs.  4/9 of the multiplications; a transform of the patch, and one of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.tile import Accumulators, accumulate, flat, shaped, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.integer.kernel import (
     BLOCK_COLUMNS,

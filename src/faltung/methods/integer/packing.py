@@ -7,12 +7,12 @@ where padding is a level like any other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
 from faltung.methods.integer.inner import SMALL

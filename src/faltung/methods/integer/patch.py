@@ -4,10 +4,10 @@ A patch holds x - s, in the type of the inner product: 8 bits in its range, or 1
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.step import MISSING
 from faltung.methods.integer.inner import Inner
 

@@ -8,7 +8,7 @@ only what is read.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from math import gcd, prod
 
@@ -18,6 +18,7 @@ from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.levels import Grid
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import (
     crossed,
     offset_columns,

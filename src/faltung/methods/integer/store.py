@@ -5,7 +5,6 @@ the same bits everywhere; the sums are exact.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.expr import emit, instructions
 from faltung.codegen.ir import Function
@@ -14,6 +13,7 @@ from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
 from faltung.geometry.levels import Grid
+from faltung.geometry.record import dataclass
 from faltung.methods.base.epilogue import LONG, Epilogue, aux_names
 
 # Columns of the table of positions: where each begins in the patch, in the output, and in the

@@ -4,7 +4,6 @@ In ``_outer`` one operand is broadcast and the output elements are lanes; in ``_
 are vectors along the sum, and lanes are added last. Which layer wants which: ``local.py``.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -19,6 +18,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # What a tile is given: its operands, the entries of its pattern and its strides.

@@ -14,7 +14,6 @@ matrices with a row for each position of each sample.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from faltung.codegen.tile import budget, rows_for, split
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.step import Argument, Matrix, Operand, Step, Table, Work, shifted, table

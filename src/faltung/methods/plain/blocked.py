@@ -9,12 +9,12 @@ with it, is touched once, when the sums are complete.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.methods.base.epilogue import tile_arguments
 from faltung.methods.base.kernel import Arguments

@@ -11,7 +11,7 @@ When it applies.  Always; it is the method that the others are compared with.
 What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill the vectors.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 
 from faltung.codegen.tile import (
@@ -26,6 +26,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks

@@ -10,13 +10,13 @@ When it applies.  Weights are packed at every call; output or input channels are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation

@@ -13,12 +13,13 @@ What it costs.  The multiply-adds, and copies. Each thread has panels of its own
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from faltung.codegen.tile import budget, split
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets

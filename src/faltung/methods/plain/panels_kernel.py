@@ -6,13 +6,13 @@ have channels or positions contiguous; what does not lie as the panel is transpo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.update import Update

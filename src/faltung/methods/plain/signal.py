@@ -9,12 +9,12 @@ When it applies.  One axis, one input channel, stride 1, no dilation.
 What it costs.  Near the peak of multiply-adds, and a transposition on the way in and out.
 """
 
-from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, step_of

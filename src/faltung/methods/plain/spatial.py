@@ -10,7 +10,6 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
   the inputs are gathered, which is slow but never wrong.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.tile import (
@@ -22,6 +21,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import channel_blocks

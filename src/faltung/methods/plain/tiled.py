@@ -9,7 +9,6 @@ a block follow each other, by the items themselves (``inside``).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from math import gcd, prod
 from typing import ClassVar
@@ -19,6 +18,7 @@ import numpy as np
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, pitches, rows_of

@@ -15,11 +15,11 @@ What it costs.  As the forward pass. Bands of positions short enough for the fir
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.tile import budget, parts, split
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks

@@ -4,12 +4,12 @@ Rows of a tile are broadcast from the array ``a``, columns are vectors of the ar
 lanes are positions both are vectors, and the lanes are summed at the end.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.band_sums import store_sum
 from faltung.methods.base.kernel import Arguments, Kernel
 

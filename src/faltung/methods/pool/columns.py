@@ -12,10 +12,10 @@ What it costs.  A load and an operation for each row of a window, and as much fo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.pool.reductions import larger
 from faltung.methods.pool.tables import AxisReads, PoolTables, Targets, WalkKernel

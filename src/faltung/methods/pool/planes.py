@@ -19,12 +19,13 @@ the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import prod
 
 import numpy as np
 
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Matrix, Step, Table, Work
 from faltung.methods.pool.columns import BUFFER_BYTES

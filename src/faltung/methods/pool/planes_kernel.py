@@ -4,10 +4,10 @@ And that of the gradient of maxima, which adds each output gradient where its in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import each_group
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.pool.columns import BUFFER_BYTES
 from faltung.methods.pool.reductions import PlaneReduction, State

@@ -10,10 +10,10 @@ bits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 
 Rows = Sequence[Sequence[str]]
 State = list[str]

@@ -9,7 +9,7 @@ cut into segments, the items of work. Everything counts positions: pitches are f
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from faltung.geometry.adjoint import input_grad
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import AxisRows, combined, pitches, ring
 from faltung.methods.base.kernel import Arguments, Kernel, RowItems
 from faltung.methods.base.step import Step, Table, table

@@ -1,12 +1,12 @@
 """The kernel of every pooling: positions from tables, taps in two loops, vectors along channels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from faltung.codegen.copies import each_group
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.pool.reductions import REDUCTIONS
 from faltung.methods.pool.tables import Targets, WalkKernel

@@ -1,11 +1,11 @@
 """The walk along the steps: at each, the products of the states, then the gates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.expr import Formulas
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.recurrent.walk import Walker, WalkKernel
 
 # Bytes that a prefetch brings.

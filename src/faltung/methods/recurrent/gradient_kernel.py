@@ -3,12 +3,12 @@ what these mean for the state before.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.expr import Formulas
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr, constant, derivative, operand
+from faltung.geometry.record import dataclass
 from faltung.methods.recurrent.walk import Walker, WalkKernel
 
 

@@ -17,11 +17,12 @@ twice but the activations.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from faltung.codegen.tile import budget
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Matrix, Operand, Step, Work

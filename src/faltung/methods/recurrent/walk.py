@@ -9,11 +9,11 @@ and writes lie in memory twice.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.geometry.recurrent import Cell
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel

@@ -7,10 +7,10 @@ What it costs.  A load, two comparisons and two selections for each vector, in o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import load_columns
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Work

@@ -6,9 +6,9 @@ where every array agrees.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
+from faltung.geometry.record import dataclass
 from faltung.methods.base.step import Operand
 
 

@@ -9,9 +9,9 @@ What it costs.  A load, a store and eight operations for each vector, one after 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Work

@@ -6,13 +6,13 @@ need not wait for the one before it; the order depends on sizes alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen.expr import Formulas, instructions
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # Accumulators that take turns.

@@ -11,12 +11,12 @@ not depend on which of the two it is: a batch may decide that.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from faltung.codegen.copies import load_columns
 from faltung.codegen.expr import Formulas, instructions
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.reduce.axes import Axes
 from faltung.methods.reduce.kernel import COMBINE, chains

@@ -12,12 +12,13 @@ threads nor on the batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from faltung.codegen.expr import instructions
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Step, Work
 from faltung.methods.elementwise.bands import (

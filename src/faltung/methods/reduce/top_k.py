@@ -11,11 +11,11 @@ What it costs.  Some ten cycles for each entry and each halving of the line; for
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Work

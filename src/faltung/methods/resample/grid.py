@@ -12,12 +12,12 @@ What it costs.  For each position some thirty operations for each axis, and a lo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.grid import Sampling
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Argument, Matrix, Work

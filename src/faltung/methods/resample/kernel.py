@@ -7,12 +7,13 @@ array is stored, and the terms have the order of one axis after the other, the i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from faltung.codegen.expr import emit
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
 

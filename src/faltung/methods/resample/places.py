@@ -1,12 +1,12 @@
 """The neighbours of a place that coordinates name, in generated code: offsets, weights, slopes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 
 from faltung.codegen.scalars import Scalars
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.grid import KEYS_A, TAPS, Sampling
+from faltung.geometry.record import dataclass
 
 # Positions are kept within this, so that they fit integers; so far out nothing but NaN and mistakes
 # is meant.

@@ -11,7 +11,7 @@ What it costs.  All axes at once read the product of their taps for every elemen
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import permutations
 from math import prod
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import Expr
+from faltung.geometry.record import dataclass
 from faltung.geometry.resample import Table
 from faltung.machine.table import Machine
 from faltung.methods.base.step import MISSING, Argument, Matrix, Work

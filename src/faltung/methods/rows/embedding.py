@@ -8,7 +8,6 @@ When it applies.  Always; tokens are checked by the caller (``check_tokens``).
 What it costs.  Memory: the rows, and for the gradient writing the table once.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel

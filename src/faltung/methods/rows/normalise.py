@@ -10,9 +10,9 @@ What it costs.  One read and one write of the map: short rows stay in registers,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Argument, Matrix, Operand, Work

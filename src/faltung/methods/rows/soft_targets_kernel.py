@@ -4,12 +4,12 @@ As in ``softmax_kernel.py`` short rows have a lane each, and long ones fill the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 from faltung.codegen import math
 from faltung.codegen.copies import load_columns
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.rows.softmax_kernel import Row, store_columns
 

@@ -10,13 +10,13 @@ third scales them; by then the row is in the first-level cache.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from math import inf
 
 from faltung.codegen import math
 from faltung.codegen.copies import load_columns
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # Vectors that look for the largest entry at once: a single one would wait for itself.

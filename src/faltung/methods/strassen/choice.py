@@ -1,10 +1,11 @@
 """Strassen's algorithm: for which problems, how many levels of it, and what they cost."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 
 from faltung.codegen.tile import rows_for, split
 from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import NOT_PLACED, Correlation

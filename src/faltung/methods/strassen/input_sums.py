@@ -5,10 +5,10 @@ products reads is contiguous.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
 from faltung.methods.strassen.algebra import LEFT, PRODUCTS, operands

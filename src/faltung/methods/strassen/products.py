@@ -11,12 +11,12 @@ next tile as well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel

@@ -12,13 +12,13 @@ What it costs.  7/8 of the multiply-adds for each level, the sums, and weights t
   large.
 """
 
-from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 
 from faltung.codegen.tile import parts
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, reads_of
 from faltung.methods.base.correlation import Correlation, of_groups

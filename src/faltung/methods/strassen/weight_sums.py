@@ -6,11 +6,10 @@ channels, are laid on the stack for all parts, transposed in registers where inp
 contiguous in memory; then the sums are added.
 """
 
-from dataclasses import dataclass
-
 from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.strassen.algebra import PRODUCTS, RIGHT, operands
 

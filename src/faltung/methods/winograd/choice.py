@@ -1,12 +1,13 @@
 """Winograd's minimal filtering: which tiles it takes for a problem, and what they cost."""
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from math import inf, prod
 
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.record import dataclass
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import PLACED_OUTPUTS, Correlation, Window

@@ -9,12 +9,12 @@ of as many filters as a vector has lanes are loaded, a filter to a vector, and r
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.copies import load_columns
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import PREFETCH_DISTANCE_FILTER_CHANNELS
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.winograd.tiles import inputs_of

@@ -5,11 +5,11 @@ multiplies them later reads them in order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.winograd.tiles import fill_addresses, inputs_of, tile_tables
 from faltung.methods.winograd.transforms import (

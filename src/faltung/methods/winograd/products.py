@@ -16,13 +16,13 @@ time: the bits are the same.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel

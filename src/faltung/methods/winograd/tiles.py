@@ -6,12 +6,12 @@ no tile is special: an input that is a zero and an output that does not exist ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.record import dataclass
 from faltung.methods.base.addresses import sources_at
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.kernel import Arguments

@@ -14,7 +14,6 @@ or small beside the others.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -22,6 +21,7 @@ from math import prod
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]

@@ -18,13 +18,13 @@ Accuracy.  Four to six times the error of a plain sum: 1e-6 to 2e-6 of the whole
   length. What is not finite spreads over all taps of its pairs of channels.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from math import inf, prod
 
 import numpy as np
 
 from faltung.codegen.tile import budget, parts, split
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks

@@ -8,12 +8,12 @@ cache. After the last pass the sums of all points become taps.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.band_sums import store_sum
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel

@@ -8,13 +8,13 @@ stays away.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.record import dataclass
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.addresses import crossed, scaled
 from faltung.methods.base.correlation import Correlation

@@ -15,13 +15,14 @@ What it costs.  ``macs * points / (outputs * taps)`` multiply-adds, the transfor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import inf, prod
 
 import numpy as np
 
 from faltung.codegen.tile import parts, split
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.record import dataclass
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
 from faltung.methods.base.blocks import ChannelBlocks
