@@ -56,6 +56,7 @@ EXTRAS = {
     "safetensors": ("formats",),
     "sympy": ("torch",),  # comes with PyTorch
     "tifffile": ("data",),
+    "tokenizers": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),
 }

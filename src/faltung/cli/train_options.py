@@ -14,6 +14,8 @@ DATA is one of
   a folder of clips   videos, or with --frames N folders of frames, for 3-D networks
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
+  a folder of texts   .txt files, one subfolder per class; or a .csv file with a
+                      header that names a column of texts, and one of labels
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
@@ -178,7 +180,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="DATA are clips, videos or folders of frames: take N frames of each, evenly",
     )
-    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    group.add_argument(
+        "--x", metavar="NAME", help="the array of samples in an .npz file, or the column of texts"
+    )
     group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"

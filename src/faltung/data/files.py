@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data import clips, pictures, tables, video, volumes
+from faltung.data import clips, pictures, tables, texts, video, volumes
 from faltung.data.array_names import choose_samples
 from faltung.data.folder import check_white
 from faltung.data.idx import matches as is_idx
@@ -90,6 +90,11 @@ def read_files(
         path, where = Path(given), printable(given)
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
+        if like.words is not None and (texts.is_raw(path) or tables.is_text(path)):
+            found, each = _texts(path, where, like, x)
+            parts.append(found)
+            names += each
+            continue
         if like.frames is not None and (path.is_dir() or video.is_video(path)):
             part = _clip(path, where, like, note)
             check_finite(part, where)
@@ -161,6 +166,18 @@ def _lines(
     if said and note is not None:
         note(f"{where}: {said}")
     return many
+
+
+def _texts(path: Path, where: str, like: Like, column: str | None) -> tuple[Array, list[str]]:
+    """The text of a file, or those of a table, and what each is called."""
+    assert like.words is not None
+    regular(path, where)
+    if texts.is_raw(path):
+        made = [texts.read_file(path, where)]
+        return texts.encoded(made, like.words, like.shape[0]), [escaped(path)]
+    table = texts.read_table(path, where, column or like.x, like.label)
+    found = texts.encoded(table.texts, like.words, like.shape[0])
+    return found, [f"{escaped(path)}[{i}]" for i in range(len(found))]
 
 
 def _clip(path: Path, where: str, like: Like, note: Note | None) -> Array:

@@ -34,6 +34,8 @@ class Like:
         The names of the arrays of samples and targets in ``.npz`` files, if they were chosen.
     frames : int, optional
         Of a clip: samples are volumes of so many frames of videos, or of folders of frames.
+    words : tuple of str, optional
+        The vocabulary of a network that reads texts; their words are numbered by it.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class Like:
     x: str | None = None
     y: str | None = None
     frames: int | None = None
+    words: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, AXES)

@@ -25,6 +25,7 @@ class Options:
     like: Like | None = None
     label: str | None = None
     frames: int | None = None
+    words: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
