@@ -43,18 +43,22 @@ FRAMEWORKS = {
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "alembic": ("train",),  # what MLflow needs for its database
     "av": ("data",),
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
     "ml_dtypes": ("onnx",),
+    "mlflow": ("train",),
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
     "openvino": ("onnx",),
     "pillow_heif": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
+    "sqlalchemy": ("train",),
     "sympy": ("torch",),  # comes with PyTorch
+    "tensorboard": ("train",),
     "tifffile": ("data",),
     "tokenizers": ("data",),
     "tomli_w": ("train",),

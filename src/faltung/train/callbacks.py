@@ -4,17 +4,24 @@ They are told of a training and do not take part in it: the same weights come ou
 them and without.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from logging import WARNING, getLogger
+from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
 
+from faltung.formats.extras import missing
 from faltung.geometry.check import is_sequence, show
+from faltung.geometry.check import path as check_path
 from faltung.geometry.errors import FaltungTypeError
 from faltung.geometry.record import dataclass
 from faltung.train.metrics import EpochMetrics
 
 STOP = "stop"
+_LONGEST_PARAMETER = 500  # characters of a value that MLflow takes in every version
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +140,202 @@ def ended(callbacks: tuple[Callback, ...]) -> None:
         close = getattr(each, "close", None)
         if callable(close):
             close()
+
+
+# For other programs -------------------------------------------------------------------------------
+
+
+def tensorboard(folder: str | os.PathLike[str]) -> Callback:
+    """Write a training to a folder that TensorBoard shows: ``tensorboard --logdir folder``.
+
+    The writer is TensorBoard's own: what shows the files is then also what wrote them, and nothing
+    else has to be installed, PyTorch and TensorFlow least of all.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where its event files go; created if there is none. Each training wants a folder of its own.
+        A training that goes on may have that which it had: epochs that it repeats are replaced.
+
+    Returns
+    -------
+    callable
+        For ``callbacks`` of ``fit``. Curves are called "loss/training", "loss/validation",
+        "accuracy/...", "f1/validation", "lr" and "seconds", by epochs.
+
+    Raises
+    ------
+    ImportError
+        ``tensorboard`` is not installed; it comes with ``pip install "faltung[tensorboard]"``.
+    OSError
+        The folder cannot be written, from the first epoch on.
+
+    Examples
+    --------
+    >>> from faltung.train.callbacks import tensorboard
+    >>> model.fit(x, y, callbacks=[tensorboard("logs/first")])  # doctest: +SKIP
+    """
+    return _TensorBoard(check_path("folder", folder))
+
+
+class _TensorBoard:
+    """Writes scalars; its file is complete after each epoch."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            from tensorboard.summary.writer import event_file_writer
+        except ImportError as error:
+            raise missing("tensorboard", "tensorboard") from error
+        self._folder, self._module = folder, event_file_writer
+        self._writer: Any = None
+
+    def __call__(self, epoch: Epoch) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if self._writer is None:
+            self._writer = self._module.EventFileWriter(self._folder)
+            # What an earlier session wrote of these epochs, before it was killed, is forgotten.
+            start = SessionLog(status=SessionLog.START)
+            self._writer.add_event(Event(wall_time=time(), step=epoch.number, session_log=start))
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in _curves(epoch, "{0}/training", "{0}/validation").items()
+        ]
+        summary = Summary(value=values)
+        self._writer.add_event(Event(wall_time=time(), step=epoch.number, summary=summary))
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def mlflow(
+    folder: str | os.PathLike[str],
+    *,
+    experiment: str = "faltung",
+    run: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Callback:
+    """Note a training in a database of MLflow in a folder; nothing is sent anywhere.
+
+    It is shown by ``mlflow ui --backend-store-uri sqlite:///folder/mlflow.db``. A file of SQLite is
+    what MLflow keeps runs in on one computer; it no longer writes folders of text files.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where "mlflow.db" is, or is created. Many trainings may share one.
+    experiment : str
+        Of MLflow: a name for trainings that are compared.
+    run : str, optional
+        A name for this training. If the experiment has a run of this name, that is continued.
+    parameters : mapping, optional
+        What to note once: settings, say.
+
+    Returns
+    -------
+    callable
+        For ``callbacks`` of ``fit``. Metrics are called "loss", "val_loss", "accuracy",
+        "val_accuracy", "val_f1", "lr" and "seconds", by epochs.
+
+    Raises
+    ------
+    ImportError
+        ``mlflow`` is not installed; what is needed comes with ``pip install "faltung[mlflow]"``.
+    OSError
+        The folder cannot be created.
+
+    Examples
+    --------
+    >>> from faltung.train.callbacks import mlflow
+    >>> model.fit(x, y, callbacks=[mlflow("logs", parameters={"lr": 0.01})])  # doctest: +SKIP
+    """
+    return _MLflow(check_path("folder", folder), experiment, run, dict(parameters or {}))
+
+
+class _MLflow:
+    """One run of a tracking database. It begins with the first epoch and ends with the training."""
+
+    def __init__(
+        self, folder: str, experiment: str, run: str | None, parameters: dict[str, Any]
+    ) -> None:
+        # MLflow tells its authors who uses it, over the network, unless this is set before.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            import alembic  # noqa: F401
+            import sqlalchemy  # noqa: F401
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise missing(error.name or "mlflow", "mlflow") from error
+        self._client_type, self._folder = MlflowClient, Path(folder).absolute()
+        self._experiment, self._name, self._parameters = experiment, run, parameters
+        self._client: Any = None
+        self._run = ""
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        getLogger("mlflow.store.db.utils").setLevel(WARNING)  # it says that it makes tables
+        self._client = client = self._client_type(f"sqlite:///{self._folder / 'mlflow.db'}")
+        found = client.get_experiment_by_name(self._experiment)
+        if found is None:
+            place = (self._folder / "artifacts").as_uri()
+            number = client.create_experiment(self._experiment, artifact_location=place)
+        else:
+            number = found.experiment_id
+        runs = [] if self._name is None else client.search_runs([number], "")
+        same = [each for each in runs if each.info.run_name == self._name]
+        if same:
+            self._run = same[0].info.run_id
+            client.update_run(self._run, status="RUNNING")
+            return
+        self._run = client.create_run(number, run_name=self._name).info.run_id
+        for name, value in self._parameters.items():
+            client.log_param(self._run, name, str(value)[:_LONGEST_PARAMETER])
+
+    def __call__(self, epoch: Epoch) -> None:
+        from mlflow.entities import Metric
+
+        if self._client is None:
+            self._begin()
+        now = int(1000 * time())
+        curves = _curves(epoch, "{0}", "val_{0}")
+        metrics = [Metric(name, value, now, epoch.number) for name, value in curves.items()]
+        self._client.log_batch(self._run, metrics=metrics)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.set_terminated(self._run)
+            self._client = None
+
+
+def _curves(epoch: Epoch, training: str, validation: str) -> dict[str, float]:
+    """The numbers of an epoch under their names; ``{0}`` stands for that of a metric."""
+    found = {
+        training.format("loss"): epoch.loss,
+        training.format("accuracy"): epoch.accuracy,
+        validation.format("loss"): epoch.val_loss,
+        validation.format("accuracy"): epoch.val_accuracy,
+        **{validation.format(name): value for name, value in epoch.metrics.items()},
+        "lr": epoch.lr,
+        "seconds": epoch.seconds,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+# By the names of options: what writes where an option says.
+WATCHERS: dict[str, Callable[..., Callback]] = {
+    "tensorboard": lambda folder, **_: tensorboard(folder),
+    "mlflow": mlflow,
+}
+
+
+def watchers(
+    wanted: Mapping[str, str | os.PathLike[str]], run: str, parameters: Mapping[str, Any]
+) -> tuple[Callback, ...]:
+    """The callbacks of a run of the command line, by name and folder."""
+    return tuple(
+        WATCHERS[name](folder, run=run, parameters=parameters) for name, folder in wanted.items()
+    )

@@ -78,7 +78,7 @@ class Loop:
         typed: bool = False,
         part: bool = False,
     ) -> None:
-        self._callbacks, self.typed = callbacks, typed
+        self.callbacks, self.typed = callbacks, typed
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
         self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
@@ -182,7 +182,7 @@ class Loop:
             self.average.keep()
         finally:
             self.model.changed()
-            ended(self._callbacks)
+            ended(self.callbacks)
         settle(self.model)
         return self.history
 
@@ -341,9 +341,9 @@ class Loop:
             self._unsaved.append(row)
             if show is not None:
                 show.epoch(row, best and self.held is not None)
-            if self._callbacks:
+            if self.callbacks:
                 epoch = epoch_of(row, self.settings.epochs, best)
-                self._stopped_by = told(self._callbacks, epoch) or self._stopped_by
+                self._stopped_by = told(self.callbacks, epoch) or self._stopped_by
         self._save_after(EPOCH_SAVE_SECONDS)
 
     def _validate(self) -> dict[str, float]:

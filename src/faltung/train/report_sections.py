@@ -159,6 +159,23 @@ def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[s
     return [svg for svg in made if svg]
 
 
+def range_test(
+    points: Sequence[tuple[float, float]], config: Mapping[str, object]
+) -> Iterator[str]:
+    """The smoothed loss over the learning rates that were tried, with a ring at the one taken."""
+    if not points:
+        return
+    places = [math.log10(rate) for rate, _ in points]
+    trained = config.get("train")
+    chosen = trained.get("lr") if isinstance(trained, Mapping) else None
+    mark = None
+    if isinstance(chosen, int | float) and chosen > 0:
+        mark = min(places, key=lambda place: abs(place - math.log10(chosen)))
+    line = Line("loss", places, [loss for _, loss in points])
+    title = "loss in the test of learning rates"
+    yield chart(title, [line], _loss, x_title="learning rate, power of ten", mark=mark)
+
+
 def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
     """The epoch whose weights were kept, as the loop decides; None without a validation."""
     checked = [row for row in history if row.val_loss is not None]

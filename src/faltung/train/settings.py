@@ -160,12 +160,14 @@ class Settings:
             momentum = defaults.MOMENTUM
         return replace(self, lr=lr, momentum=momentum)
 
+    @property
+    def rate(self) -> float:
+        """The highest learning rate; the usual one where none is given, or is not yet found."""
+        return self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
+
     def lr_schedule(self, steps: int) -> Schedule:
-        """The learning rate of each step in a run of this many; the usual one while it is not yet
-        found.
-        """
-        lr = self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
-        return Schedule(self.schedule, lr, steps, self.warmup)
+        """The learning rate of each step in a run of this many."""
+        return Schedule(self.schedule, self.rate, steps, self.warmup)
 
     def lr_schedules(self, batches: int) -> "Schedules":
         """The learning rate of each batch of a run with so many of them in an epoch."""
