@@ -12,8 +12,11 @@ DATA is one of
   digits              1,797 handwritten digits that come with faltung
   a folder            of pictures or NIfTI volumes, one subfolder per class; or
                       with train/ and val/ in it, each with such subfolders
+  a folder of clips   videos, or with --frames N folders of frames, for 3-D networks
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
+  a folder of texts   .txt files, one subfolder per class; or a .csv file with a
+                      header that names a column of texts, and one of labels
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
@@ -211,7 +214,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1 for grey, 3 for colour; of arrays also first or last: where the channels lie",
     )
-    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    group.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="DATA are clips, videos or folders of frames: take N frames of each, evenly",
+    )
+    group.add_argument(
+        "--x", metavar="NAME", help="the array of samples in an .npz file, or the column of texts"
+    )
     group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"

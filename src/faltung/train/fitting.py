@@ -253,6 +253,8 @@ class Fitting(Network):
             before = self.standard, self.units, self.layout
             if self.units is None and self.standard is None:
                 self.layout = layout_in(train)
+            if self.words is None:
+                self.words = getattr(train, "words", None)
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units

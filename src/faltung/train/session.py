@@ -212,7 +212,9 @@ def create(
     words = None
     if origin is None or net is not None:
         if source.kind == "text" and "vocabulary" in row(name).arguments():
-            words = vocabulary(source, printable(data), options.get("vocabulary"))
+            known = getattr(source, "words", None)  # all of them: others may come in other texts
+            least = options.get("vocabulary", known and len(known))
+            words = vocabulary(source, printable(data), least)
             options = {"vocabulary": words.words, **options}
         check_rank(name, source.shape, f"{printable(data)}: has samples of shape {source.shape}")
         layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
@@ -239,6 +241,7 @@ def create(
         precision=wanted.precision,
     )
     model.loss, model.layout = wanted.loss, layout_in(source)
+    model.words = getattr(source, "words", None)
     near = RunFolder.place(out)
     began = {}
     if origin is not None:
