@@ -22,7 +22,7 @@ from faltung.plan.choose import Precision, policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
-from faltung.program.inference import simplified
+from faltung.program.inferring import simplified
 from faltung.program.inputs import input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places

@@ -118,6 +118,7 @@ class Loop:
                 precision=self._precision,
                 distil=0.0 if teacher is None else teacher.distil,
                 temperature=1.0 if teacher is None else teacher.temperature,
+                keep=True,
             )
             self.compiled += time.perf_counter() - start
         return self._steps[batch]

@@ -85,7 +85,12 @@ class Predicting:
             found = self._programs.pop(key, None)
             if found is None:
                 found = Inference(
-                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
+                    self.graph,
+                    self.state,
+                    batch,
+                    softmax=softmax,
+                    precision=self.precision,
+                    keep=True,
                 )
             elif key not in self._fresh:
                 found.refresh()
