@@ -22,7 +22,7 @@ from faltung.machine.table import Machine
 SLOW = Path(__file__).with_name("slow.txt")
 
 # Folders of tests with the name of a package: Python would import them where that is missing.
-for _name in ("dask", "onnx", "torch", "xarray"):
+for _name in ("dask", "onnx", "sklearn", "torch", "xarray"):
     _spec = importlib.util.find_spec(_name)
     if _spec is not None and _spec.origin is None:
         sys.modules[_name] = None  # type: ignore[assignment]  # importing it is an ImportError

@@ -33,6 +33,7 @@ NUMPY_FROM = "reference"
 LLVMLITE_IN = ("codegen", "jit")
 FRAMEWORKS = {
     "torch": ("torch",),
+    "joblib": ("sklearn",),  # comes with scikit-learn
     "sklearn": ("sklearn",),
     "dask": ("dask",),
     "onnx": ("formats", "onnx"),
@@ -42,16 +43,21 @@ FRAMEWORKS = {
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "alembic": ("train",),  # what MLflow needs for its database
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
     "ml_dtypes": ("onnx",),
+    "mlflow": ("train",),
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
     "openvino": ("onnx",),
+    "pillow_heif": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
+    "sqlalchemy": ("train",),
     "sympy": ("torch",),  # comes with PyTorch
+    "tensorboard": ("train",),
     "tifffile": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),

@@ -112,7 +112,7 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray"}
+PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray"}
 OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", *PACKAGES}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
@@ -122,7 +122,7 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Auxiliary": (nn.Sequential(nn.Flatten(), nn.Linear(2)),),
     "AvgPool": (2,),
     "ChannelShuffle": (2,),
-    "Channels": (1, 2),
+    "Channels": (1,),
     "Conv": (4, 3),
     "ConvTranspose": (4, 3),
     "Embedding": (9, 4),
@@ -145,9 +145,10 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Sequential": (nn.ReLU(),),
     "SqueezeExcite": (2,),
     "StochasticDepth": (0.5,),
-    "Upsample": (2,),
     "Wired": (nn.ReLU(),),
 }
+# Options that a layer cannot do without.
+OPTIONS: dict[str, dict[str, Any]] = {"Upsample": {"scale": 2}}
 
 
 def arguments(call: Call) -> Iterator[str]:
@@ -220,7 +221,7 @@ def test_layers(name: str) -> None:
         "Identity",
         "StochasticDepth",
     ):  # alone they are no network
-        build(*given)
+        build(*given, **OPTIONS.get(name, {}))
     bad = []
     for argument in inspect.signature(kind).parameters:
         for what, value in WRONG.items():
@@ -228,7 +229,7 @@ def test_layers(name: str) -> None:
                 wrong = judge(lambda v=value: build(v))  # type: ignore[misc]
             else:
                 names = list(inspect.signature(kind).parameters)
-                usual = dict(zip(names, given, strict=False)) if name not in GROUPS else {}
+                usual = {**dict(zip(names, given, strict=False)), **OPTIONS.get(name, {})}
                 if name in GROUPS:
                     continue
                 wrong = judge(lambda u=usual, a=argument, v=value: build(**{**u, a: v}))  # type: ignore[misc]

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from faltung import dask, data, ndimage, nets, nn, onnx, signal, xarray
+    from faltung import dask, data, ndimage, nets, nn, onnx, signal, sklearn, xarray
     from faltung.geometry.conv import ConvSpec, conv_spec
     from faltung.geometry.errors import FaltungError
     from faltung.geometry.text import parse
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
+    from faltung.train.callbacks import Epoch
     from faltung.train.model import Model
 
 # Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
@@ -69,15 +70,17 @@ _HOME = {
     "max_pool_grad",
     "faltung.plan": "Plan plan_forward plan_input_grad plan_weight_grad",
     "faltung.runtime.threads": "get_threads set_threads",
+    "faltung.train.callbacks": "Epoch",
     "faltung.train.model": "Model",
 }
 # Packages of their own, which `import faltung` alone does not load.
-_PACKAGES = ("dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "xarray")
+_PACKAGES = ("dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray")
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
     "Conv",
     "ConvSpec",
+    "Epoch",
     "FaltungError",
     "Model",
     "Plan",
@@ -119,6 +122,7 @@ __all__ = [
     "plan_weight_grad",
     "set_threads",
     "signal",
+    "sklearn",
     "xarray",
 ]
 

@@ -100,7 +100,7 @@ def test_every_command(
     assert row[0].startswith("'=") and row[1].startswith("'")
     assert sum(map(float, row[2:])) == pytest.approx(1, abs=1e-5)
     for line in Path(run, "config.toml").read_text("utf-8").split("\n"):
-        assert line.isprintable() or line.startswith("path = ")  # as it was typed
+        assert line.isprintable() or line.startswith(("path = ", "relative = "))  # as typed
     html = Path(run, "report.html").read_text("utf-8")
     assert "\x1b" not in html and "\u202e" not in html and "\x07" not in html
 

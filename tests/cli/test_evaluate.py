@@ -120,7 +120,7 @@ def test_data_that_have_changed(trained: Trained, capsys: Captured, tmp_path: Pa
 
 def test_what_is_no_run(trained: Trained, capsys: Captured, tmp_path: Path) -> None:
     assert "config.toml" in refused(capsys, "evaluate", tmp_path, "digits")
-    assert "config.toml" in refused(capsys, "evaluate", tmp_path / "none", "digits")
+    assert "no such file" in refused(capsys, "evaluate", tmp_path / "none", "digits")
     run, _ = trained("digits")
     (tmp_path / "config.toml").write_text(
         (run / "config.toml").read_text().replace("format = 2", "format = 9", 1)

@@ -75,7 +75,7 @@ def test_another_class_and_another_layer(sample: Sample, capsys: Captured, tmp_p
     ("more", "part"),
     [
         (["--class", "ten"], "--class ten: must be one of 0, 1, 2"),
-        (["--layer", "conv9"], "--layer conv9: must be one of conv1, relu1"),
+        (["--layer", "conv9"], "--layer conv9: must be a layer of the summary: conv"),
     ],
 )
 def test_refusals(more: list[str], part: str, sample: Sample, capsys: Captured) -> None:

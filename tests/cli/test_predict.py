@@ -55,7 +55,7 @@ def test_pictures(trained: Trained, capsys: Captured, tmp_path: Path) -> None:
         assert (name, label) == (str(files[i]), str(best))
         assert share.endswith("%") and len(more) == 4
     head, rows = table(capsys, run, *files)
-    assert head == ["name", "class", *map(str, range(10))]
+    assert head == ["file", "class", *map(str, range(10))]
     assert [row[0] for row in rows] == list(map(str, files))
 
 
@@ -67,7 +67,7 @@ def test_tables_read_back_to_the_last_bit(
     model, x = samples(run, data)
     np.save(tmp_path / "x.npy", x[:5])
     head, rows = table(capsys, run, tmp_path / "x.npy")
-    assert model.classes is not None and head == ["name", "class", *model.classes]
+    assert model.classes is not None and head == ["file", "class", *model.classes]
     want = model.predict(x[:5])
     np.testing.assert_array_equal(np.array([row[2:] for row in rows], np.float32), want)
     assert [row[1] for row in rows] == [model.classes[i] for i in want.argmax(1)]
@@ -78,7 +78,7 @@ def test_numbers(trained: Trained, capsys: Captured) -> None:
     run, data = trained("numbers")
     model, x = samples(run, data)
     head, rows = table(capsys, run, data)
-    assert head == ["name", "output0"]
+    assert head == ["file", "output0"]
     want = model.predict(x)
     np.testing.assert_array_equal(np.array([row[1:] for row in rows], np.float32), want)
     first = predicted(capsys, run, data).splitlines()[0].split()
@@ -89,7 +89,7 @@ def test_a_class_for_each_position(trained: Trained, capsys: Captured) -> None:
     run, data = trained("maps")
     model, x = samples(run, data)
     head, rows = table(capsys, run, data)
-    assert head[:3] == ["name", "0 0", "0 1"] and len(head) == 1 + 16 * 16
+    assert head[:3] == ["file", "0 0", "0 1"] and len(head) == 1 + 16 * 16
     says = model.predict(x).argmax(1).reshape(len(x), -1)
     assert model.classes == ("dark", "bright")
     assert [row[1:] for row in rows] == [[model.classes[i] for i in each] for each in says]

@@ -55,7 +55,7 @@ FOLDED: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
     "conv": (nn.Sequential(nn.Conv(4, 3, bias=False), N, nn.ReLU()), (3, 7, 8)),
     "conv with bias": (nn.Sequential(nn.Conv(4, 3, padding=1), N), (3, 7, 8)),
     "conv of groups": (nn.Sequential(nn.Conv(6, 3, groups=3, padding=1), N), (6, 9)),
-    "transposed": (nn.Sequential(nn.ConvTranspose(6, 3, 2, groups=2), N), (4, 5, 4)),
+    "transposed": (nn.Sequential(nn.ConvTranspose(6, 3, stride=2, groups=2), N), (4, 5, 4)),
     "linear": (nn.Sequential(nn.Flatten(), nn.Linear(5), N, nn.ReLU(), nn.Linear(2)), (3, 4)),
     "local": (nn.Sequential(nn.Local(4, 3), N), (3, 7, 8)),
     "local without bias": (nn.Sequential(nn.Local(4, 3, bias=False), N), (3, 9)),
@@ -65,7 +65,7 @@ FOLDED: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
         (3, 7, 8),
     ),
     "residual": (
-        nn.Residual(nn.Sequential(nn.Conv(3, 1), N), nn.Sequential(nn.Conv(3, 1), N)),
+        nn.Residual(nn.Sequential(nn.Conv(3, 1), N), shortcut=nn.Sequential(nn.Conv(3, 1), N)),
         (3, 7, 8),
     ),
     "before conv": (nn.Sequential(N, nn.Conv(4, 3, bias=False), nn.ReLU()), (3, 7, 8)),
@@ -107,7 +107,7 @@ STAYS: dict[str, tuple[nn.Layer, tuple[int, ...], str]] = {
     ),
     "output": (nn.Sequential(nn.ReLU(), N), (3, 7), "it is an output"),
     "transposed": (
-        nn.Sequential(N, nn.ConvTranspose(4, 3, 2)),
+        nn.Sequential(N, nn.ConvTranspose(4, 3, stride=2)),
         (3, 7),
         "it reads the input, and 'convtranspose1' after it gives borders fewer terms",
     ),

@@ -226,7 +226,7 @@ def test_levels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_gates_have_grids_within_them_and_get_new_ones() -> None:
-    gate = nn.SqueezeExcite(2, nn.SiLU(), name="gate")
+    gate = nn.SqueezeExcite(2, activation=nn.SiLU(), name="gate")
     net = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), gate, nn.Conv(2, 1))
     model = Model(net, (1, 6, 6))
     once = quantise(model, samples(model)).model

@@ -33,10 +33,10 @@ def layer_of(case: Case) -> nn.Conv:
     return nn.Conv(
         spec.channels_out,
         spec.kernel,
-        spec.stride,
-        spec.padding,
-        spec.dilation,
-        spec.groups,
+        stride=spec.stride,
+        padding=spec.padding,
+        dilation=spec.dilation,
+        groups=spec.groups,
         padding_mode=spec.padding_mode,
         flip=spec.flip,
     )

@@ -55,12 +55,12 @@ def test_one_class_or_none(save, tmp_path: Path) -> None:
 
 
 def test_parts_of_a_data_set(save, tmp_path: Path) -> None:
-    for part in ("train", "test"):
+    for part in ("north", "south"):
         for name in ("cat", "dog"):
             save(f"{part}/{name}/a.png", GREY)
-    with pytest.raises(ValueError, match="'test' holds folders, not files; if it is one"):
+    with pytest.raises(ValueError, match="'north' holds folders, not files; if it is one"):
         open_source(tmp_path)
-    assert len(open_source(tmp_path / "train")) == 2
+    assert len(open_source(tmp_path / "north")) == 2
 
 
 def test_what_hides_is_not_looked_at(two_classes: Path) -> None:

@@ -58,7 +58,7 @@ def test_what_is_not_there(data: str) -> None:
 def test_what_is_something_else(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"\x80\x02}q\0.")
-    with pytest.raises(ValueError, match=r"model.pt: is none of: an .npz file with x and y; IDX"):
+    with pytest.raises(ValueError, match=r"model.pt: is none of: a folder with train/ .*; IDX"):
         open_source(path)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="must be a file, not a pipe"):

@@ -227,7 +227,7 @@ def test_flipped_weights_lie_the_other_way_round() -> None:
 def test_response_normalisation_is_one_node_where_onnx_has_it(
     size: int, beta: float, k: float, node: bool
 ) -> None:
-    graph = nn.build(nn.LocalResponseNorm(size, 0.3, beta, k), (7, 3, 3))
+    graph = nn.build(nn.LocalResponseNorm(size, alpha=0.3, beta=beta, k=k), (7, 3, 3))
     model = same(graph, {})
     assert (kinds(model) == ["LRN"]) == node
     if node:

@@ -109,7 +109,8 @@ def test_values_behave() -> None:
          "spans 3, the input -3 + 5 + 0 = 2"),
         (
             {"mode": "mirror"},
-            "padding_mode='mirror': must be one of zeros, reflect, symmetric, replicate, circular",
+            "padding_mode='mirror': must be one of zeros, reflect, symmetric, replicate, circular; "
+            "did you mean reflect?",
         ),
         ({"lo": -1, "mode": "reflect"},
          "padding=(-1, 0): must be at least 0 unless the mode is zeros"),

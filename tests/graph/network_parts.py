@@ -12,7 +12,7 @@ from faltung.graph.value import Value
 
 def conv_norm(channels: int, kernel: int = 3, stride: int = 1) -> nn.Layer:
     """A convolution without bias, normalised and rectified."""
-    conv = nn.Conv(channels, kernel, stride, padding=kernel // 2, bias=False)
+    conv = nn.Conv(channels, kernel, stride=stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm(), nn.ReLU())
 
 
@@ -22,7 +22,7 @@ def inception() -> nn.Layer:
         conv_norm(3, 1),
         nn.Sequential(conv_norm(2, 1), conv_norm(4)),
         nn.Sequential(conv_norm(2, 1), conv_norm(3, 5)),
-        nn.Sequential(nn.MaxPool(3, 1, padding=1), conv_norm(2, 1)),
+        nn.Sequential(nn.MaxPool(3, stride=1, padding=1), conv_norm(2, 1)),
     )
 
 
@@ -33,8 +33,8 @@ def block(channels: int, stride: int = 1) -> nn.Layer:
         nn.Conv(channels, 3, padding=1, bias=False),
         nn.BatchNorm(),
     )
-    short = nn.Sequential(nn.Conv(channels, 1, stride, bias=False), nn.BatchNorm())
-    return nn.Sequential(nn.Residual(body, short if stride > 1 else None), nn.ReLU())
+    short = nn.Sequential(nn.Conv(channels, 1, stride=stride, bias=False), nn.BatchNorm())
+    return nn.Sequential(nn.Residual(body, shortcut=short if stride > 1 else None), nn.ReLU())
 
 
 def dense(growth: int) -> nn.Layer:
@@ -52,7 +52,7 @@ def skip(inner: nn.Layer, channels: int) -> nn.Layer:
         nn.Conv(channels, 3, padding=1),
         nn.ReLU(),
         inner,
-        nn.ConvTranspose(channels, 2, 2),
+        nn.ConvTranspose(channels, 2, stride=2),
     )
     return nn.Parallel(nn.Identity(), down)
 
@@ -117,17 +117,17 @@ RESNET = nn.Sequential(
 GOOGLENET = nn.Sequential(
     conv_norm(6),
     inception(),
-    nn.Auxiliary(nn.Sequential(nn.AvgPool(2), nn.Flatten(), nn.Linear(4)), 0.3),
+    nn.Auxiliary(nn.Sequential(nn.AvgPool(2), nn.Flatten(), nn.Linear(4)), weight=0.3),
     nn.MaxPool(2),
     inception(),
-    nn.Auxiliary(nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4)), 0.4),
+    nn.Auxiliary(nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4)), weight=0.4),
     nn.GlobalAvgPool(),
     nn.Linear(4),
 )
 DEPTH = nn.Sequential(
     nn.Conv(4, 3, padding=1),
     nn.Residual(nn.Sequential(nn.Conv(4, 1), nn.Tanh(), nn.StochasticDepth(0.4))),
-    nn.Residual(nn.Sequential(nn.Conv(4, 1), nn.StochasticDepth(0.5)), nn.Conv(4, 1)),
+    nn.Residual(nn.Sequential(nn.Conv(4, 1), nn.StochasticDepth(0.5)), shortcut=nn.Conv(4, 1)),
     nn.GlobalAvgPool(),
     nn.Linear(3),
 )
@@ -144,7 +144,9 @@ SERIES = nn.Sequential(
     *(
         nn.Residual(
             nn.Sequential(
-                nn.Conv(4, 3, dilation=d, padding="causal"), nn.LayerNorm(), nn.GELU("tanh")
+                nn.Conv(4, 3, dilation=d, padding="causal"),
+                nn.LayerNorm(),
+                nn.GELU(approximate="tanh"),
             )
         )
         for d in (1, 2, 4)

@@ -69,11 +69,11 @@ SHAPES: dict[str, Row] = {
             nn.Conv(8, 3, padding=1),
             nn.Residual(
                 nn.Sequential(
-                    nn.MaxPool(2), nn.Conv(8, 3, padding=1), nn.Upsample(2, mode="linear")
+                    nn.MaxPool(2), nn.Conv(8, 3, padding=1), nn.Upsample(scale=2, mode="linear")
                 ),
             ),
             nn.ReLU(),
-            nn.Sequential(nn.Upsample(2), nn.SiLU(), nn.BatchNorm(), nn.Pad(-1), nn.ELU()),
+            nn.Sequential(nn.Upsample(scale=2), nn.SiLU(), nn.BatchNorm(), nn.Pad(-1), nn.ELU()),
             nn.Conv(2, 1),
         ),
         (2, 6, 4),
@@ -82,7 +82,9 @@ SHAPES: dict[str, Row] = {
         nn.Sequential(
             nn.Parallel(
                 nn.Parallel(nn.Conv(2, 1), nn.Sequential(nn.Conv(3, 3, padding=1), nn.ReLU())),
-                nn.Parallel(nn.Parallel(nn.Conv(1, 1), nn.Tanh()), nn.MaxPool(3, 1, padding=1)),
+                nn.Parallel(
+                    nn.Parallel(nn.Conv(1, 1), nn.Tanh()), nn.MaxPool(3, stride=1, padding=1)
+                ),
                 nn.Identity(),
             ),
             nn.Conv(3, 2),
@@ -163,11 +165,11 @@ SHAPES: dict[str, Row] = {
         (2, 6, 5),
     ),
     "norm of a transpose": (
-        nn.Sequential(nn.ConvTranspose(6, 3, 2, groups=3), nn.BatchNorm(), nn.ReLU6()),
+        nn.Sequential(nn.ConvTranspose(6, 3, stride=2, groups=3), nn.BatchNorm(), nn.ReLU6()),
         (3, 4, 3),
     ),
     "norm of a transpose without bias": (
-        nn.Sequential(nn.ConvTranspose(4, 2, 2, bias=False), nn.BatchNorm()),
+        nn.Sequential(nn.ConvTranspose(4, 2, stride=2, bias=False), nn.BatchNorm()),
         (3, 4, 3),
     ),
     "norm of a linear layer": (
@@ -181,7 +183,9 @@ SHAPES: dict[str, Row] = {
         (4, 6, 5),
     ),
     "norm far from zero": (
-        nn.Sequential(nn.Softplus(), nn.BatchNorm(), nn.Sigmoid(), nn.BatchNorm(1e-3, 0.5)),
+        nn.Sequential(
+            nn.Softplus(), nn.BatchNorm(), nn.Sigmoid(), nn.BatchNorm(eps=1e-3, momentum=0.5)
+        ),
         (3, 4, 3),
     ),
     "dropouts": (
@@ -210,7 +214,9 @@ SHAPES: dict[str, Row] = {
     ),
     "pools beside each other": (
         nn.Parallel(
-            nn.MaxPool(3, 2, padding=1), nn.AvgPool(3, 2, padding=1), nn.Conv(2, 1, 2, padding=0)
+            nn.MaxPool(3, stride=2, padding=1),
+            nn.AvgPool(3, stride=2, padding=1),
+            nn.Conv(2, 1, stride=2, padding=0),
         ),
         (3, 5, 7),
     ),
@@ -229,12 +235,12 @@ SHAPES: dict[str, Row] = {
     ),
     "heads in odd places": (
         nn.Sequential(
-            nn.Auxiliary(nn.Linear(3), 0.5),
+            nn.Auxiliary(nn.Linear(3), weight=0.5),
             nn.Linear(3),
-            nn.Auxiliary(nn.Identity(), 0.25),
+            nn.Auxiliary(nn.Identity(), weight=0.25),
             nn.Tanh(),
             nn.Linear(3),
-            nn.Auxiliary(nn.Sequential(nn.ReLU(), nn.Linear(3)), 2.0),
+            nn.Auxiliary(nn.Sequential(nn.ReLU(), nn.Linear(3)), weight=2.0),
         ),
         (4,),
     ),
@@ -251,7 +257,9 @@ SHAPES: dict[str, Row] = {
         (2, 4, 3),
     ),
     "more stride than kernel": (
-        nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Conv(4, 2, 3), nn.Tanh(), nn.Conv(2, 1, 2)),
+        nn.Sequential(
+            nn.Conv(3, 1), nn.ReLU(), nn.Conv(4, 2, stride=3), nn.Tanh(), nn.Conv(2, 1, stride=2)
+        ),
         (2, 9, 8),
     ),
     "wide": (

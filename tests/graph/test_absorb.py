@@ -37,7 +37,9 @@ def count(graph: Graph) -> int:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_paddings_before_a_convolution(mode: str) -> None:
-    made = left(nn.Sequential(nn.Pad(((2, 1), (0, 3)), mode), nn.Conv(3, 3, 2)), (2, 5, 6))
+    made = left(
+        nn.Sequential(nn.Pad(((2, 1), (0, 3)), mode=mode), nn.Conv(3, 3, stride=2)), (2, 5, 6)
+    )
     (node,) = made.nodes
     assert isinstance(node.op, Convolve)
     assert node.op.spec.padding == ((2, 1), (0, 3))
@@ -48,14 +50,14 @@ def test_paddings_that_add_up() -> None:
     same = nn.Sequential(nn.Pad(2), nn.Conv(3, 3, padding=1))
     assert left(same, (2, 5, 6)).nodes[0].op.spec.padding == ((3, 3), (3, 3))
     edges = nn.Sequential(
-        nn.Pad(2, "replicate"), nn.Conv(3, 3, padding=1, padding_mode="replicate")
+        nn.Pad(2, mode="replicate"), nn.Conv(3, 3, padding=1, padding_mode="replicate")
     )
     assert left(edges, (2, 5, 6)).nodes[0].op.spec.padding == ((3, 3), (3, 3))
 
 
 STAY: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
     "a mirror and zeros": (
-        nn.Sequential(nn.Pad(2, "reflect"), nn.Conv(3, 3, padding=1)),
+        nn.Sequential(nn.Pad(2, mode="reflect"), nn.Conv(3, 3, padding=1)),
         (2, 5, 6),
     ),
     "zeros and a mirror": (
@@ -63,10 +65,13 @@ STAY: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
         (2, 5, 6),
     ),
     "ones": (nn.Sequential(nn.Pad(1, value=1.0), nn.Conv(3, 3)), (2, 5, 6)),
-    "further than the mode goes": (nn.Sequential(nn.Pad(7, "reflect"), nn.Conv(3, 3)), (2, 5, 6)),
+    "further than the mode goes": (
+        nn.Sequential(nn.Pad(7, mode="reflect"), nn.Conv(3, 3)),
+        (2, 5, 6),
+    ),
     "a crop": (nn.Sequential(nn.Pad(-1), nn.Conv(3, 3)), (2, 5, 6)),
     "zeros before a maximum": (nn.Sequential(nn.Pad(1), nn.MaxPool(2)), (2, 5, 6)),
-    "a mirror before a mean": (nn.Sequential(nn.Pad(1, "reflect"), nn.AvgPool(2)), (2, 5, 6)),
+    "a mirror before a mean": (nn.Sequential(nn.Pad(1, mode="reflect"), nn.AvgPool(2)), (2, 5, 6)),
     "zeros before a mean of what is inside": (
         nn.Sequential(nn.Pad(1), nn.AvgPool(3, padding=1, count_padding=False)),
         (2, 5, 6),
@@ -74,7 +79,7 @@ STAY: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
     "windows of nothing else": (nn.Sequential(nn.Pad(4, value=-1e300), nn.MaxPool(2)), (2, 5, 6)),
     "before a formula": (nn.Sequential(nn.Pad(1), nn.Sigmoid()), (2, 5, 6)),
     "two interpolations": (
-        nn.Sequential(nn.Upsample(2, mode="linear"), nn.Upsample(2, mode="linear")),
+        nn.Sequential(nn.Upsample(scale=2, mode="linear"), nn.Upsample(scale=2, mode="linear")),
         (2, 5, 6),
     ),
 }
@@ -100,18 +105,22 @@ def pool_after(fill: float, net: nn.Layer) -> Graph:
 
 
 def test_paddings_before_a_pooling() -> None:
-    for net in (nn.MaxPool(3, 1), nn.MaxPool(4, 2, ceil=True), nn.MaxPool(4, 2, padding=1)):
+    for net in (
+        nn.MaxPool(3, stride=1),
+        nn.MaxPool(4, stride=2, ceil=True),
+        nn.MaxPool(4, stride=2, padding=1),
+    ):
         (node,) = pool_after(-inf, net).nodes
         assert isinstance(node.op, Pool)
     for net in (
-        nn.AvgPool(3, 1),
-        nn.AvgPool(2, 2, ceil=True),
-        nn.AvgPool(3, 2, padding=1),
-        nn.AvgPool(3, 1, count_padding=False),
+        nn.AvgPool(3, stride=1),
+        nn.AvgPool(2, stride=2, ceil=True),
+        nn.AvgPool(3, stride=2, padding=1),
+        nn.AvgPool(3, stride=1, count_padding=False),
     ):
         (node,) = pool_after(0.0, net).nodes
         assert isinstance(node.op, Pool) and node.op.spec.count_padding
-    assert count(pool_after(0.0, nn.MaxPool(3, 1))) == 1
+    assert count(pool_after(0.0, nn.MaxPool(3, stride=1))) == 1
     assert count(pool_after(-inf, nn.MaxPool(1))) == 1  # windows of nothing but padding
 
 
@@ -122,18 +131,21 @@ def test_what_others_read_stays_for_them() -> None:
     assert (
         next(n for n in made.nodes if isinstance(n.op, Convolve)).op.spec.padding == ((1, 1),) * 2
     )
-    net = nn.Sequential(nn.Upsample(2, mode="linear"), nn.Parallel(nn.Pad(1), nn.Pad(1)))
+    net = nn.Sequential(nn.Upsample(scale=2, mode="linear"), nn.Parallel(nn.Pad(1), nn.Pad(1)))
     assert count(left(net, (2, 5, 6))) == 3
-    net = nn.Sequential(nn.Upsample(2), nn.Parallel(nn.Pad(1), nn.Pad((1, 1))))
+    net = nn.Sequential(nn.Upsample(scale=2), nn.Parallel(nn.Pad(1), nn.Pad((1, 1))))
     assert count(left(net, (2, 5, 6))) == 2
 
 
 def test_one_after_another() -> None:
     net = nn.Sequential(
-        nn.Upsample(2), nn.Pad(1, "reflect"), nn.Pad(-2), nn.Upsample(3, mode="cubic")
+        nn.Upsample(scale=2),
+        nn.Pad(1, mode="reflect"),
+        nn.Pad(-2),
+        nn.Upsample(scale=3, mode="cubic"),
     )
     assert count(left(net, (2, 5, 6))) == 1
-    net = nn.Sequential(nn.Upsample(2, mode="linear"), nn.Pad(1), nn.Conv(2, 3))
+    net = nn.Sequential(nn.Upsample(scale=2, mode="linear"), nn.Pad(1), nn.Conv(2, 3))
     assert count(left(net, (2, 5, 6))) == 1
 
 

@@ -152,12 +152,14 @@ def seen(graph: Graph, value: str) -> dict[tuple[int, ...], tuple[tuple[int, int
 BRANCHING = {
     "inception": (INCEPTION, (1, 11)),
     "strided": (
-        nn.Sequential(nn.Conv(2, 4, 2, padding=1), nn.ReLU(), INCEPTION),
+        nn.Sequential(nn.Conv(2, 4, stride=2, padding=1), nn.ReLU(), INCEPTION),
         (1, 18),
     ),
     "residual": (
         nn.Sequential(
-            nn.Residual(nn.Sequential(nn.Conv(2, 3, padding="same"), nn.ReLU()), nn.Conv(2, 1)),
+            nn.Residual(
+                nn.Sequential(nn.Conv(2, 3, padding="same"), nn.ReLU()), shortcut=nn.Conv(2, 1)
+            ),
             nn.AvgPool(2),
             nn.Residual(nn.Conv(2, 3, dilation=2, padding="causal")),
         ),
@@ -205,7 +207,7 @@ def test_where_positions_are_gone_there_is_no_field() -> None:
     graph = nn.build(uneven, (1, 6))
     assert isinstance(graph.nodes[-1].op, Concat)
     assert graph.fields[graph.output.name] is None  # jumps 2 and 1
-    graph = nn.build(nn.ConvTranspose(1, 2, 2), (1, 6))
+    graph = nn.build(nn.ConvTranspose(1, 2, stride=2), (1, 6))
     assert graph.fields[graph.output.name] is None  # units between the entries of the input
 
 

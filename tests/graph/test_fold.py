@@ -54,7 +54,7 @@ WHERE: dict[str, tuple[nn.Layer, list[type], str]] = {
         "weight bias",
     ),
     "after a transpose": (
-        nn.Sequential(nn.ConvTranspose(4, 3, 2), nn.BatchNorm()),
+        nn.Sequential(nn.ConvTranspose(4, 3, stride=2), nn.BatchNorm()),
         [ConvolveInput],
         "weight bias",
     ),

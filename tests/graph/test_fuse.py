@@ -289,9 +289,11 @@ def test_operands_of_an_epilogue_may_be_broadcast() -> None:
 
 def test_formulas_go_into_the_resampling_before_them() -> None:
     """The sum of a pyramid, and an activation; not where a map has too few channels."""
-    lower = nn.Sequential(nn.AvgPool(2), nn.Upsample(2))
+    lower = nn.Sequential(nn.AvgPool(2), nn.Upsample(scale=2))
     for channels, left in ((8, []), (3, ["Elementwise"])):
-        net = nn.Sequential(nn.MaxPool(3, 1, 1), nn.Residual(lower), nn.ReLU(), nn.MaxPool(1))
+        net = nn.Sequential(
+            nn.MaxPool(3, stride=1, padding=1), nn.Residual(lower), nn.ReLU(), nn.MaxPool(1)
+        )
         nodes = expanded(nn.build(net, (channels, 8, 8)))[0].nodes
         made = fused(nodes, {nodes[-1].output.name})
         kinds = [type(node.op).__name__ for node in made]

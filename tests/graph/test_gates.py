@@ -31,7 +31,7 @@ def block(
         nn.Conv(inside, 3, padding=1, groups=inside),
         nn.SiLU(),
         nn.SqueezeExcite(3),
-        nn.Conv(outside, 1, stride, bias=bias, name="project"),
+        nn.Conv(outside, 1, stride=stride, bias=bias, name="project"),
         *more,
     )
 

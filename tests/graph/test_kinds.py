@@ -25,7 +25,7 @@ def found(*layers: nn.Layer, shape: tuple[int, ...] = (4, 9, 9)) -> list[str]:
 def test_convolutions_by_groups_and_taps() -> None:
     layers = nn.Conv(8, 3), nn.Conv(8, 3, groups=8), nn.Conv(8, 3, groups=2), nn.Conv(8, 1)
     assert found(*layers) == [OTHER, DEPTHWISE, GROUPED, POINTWISE]
-    assert found(nn.ConvTranspose(6, 2, 2)) == [OTHER]
+    assert found(nn.ConvTranspose(6, 2, stride=2)) == [OTHER]
     assert found(nn.MaxPool(2), nn.Flatten(), nn.Linear(5)) == [MAPS, POINTWISE]
 
 

@@ -183,7 +183,7 @@ def test_the_method_is_that_of_the_plan() -> None:
             plan = plan_forward(row.spec, channels_last=True)  # type: ignore[arg-type]
             assert row.method == plan.reasons[0][1][0].name
     assert of(nn.Local(2, 3), (1, 8)).rows[0].method == "local"
-    assert of(nn.ConvTranspose(2, 3, 2), (1, 8)).rows[0].method is not None
+    assert of(nn.ConvTranspose(2, 3, stride=2), (1, 8)).rows[0].method is not None
 
 
 def test_json_holds_everything() -> None:
@@ -218,7 +218,7 @@ def test_a_small_table_word_for_word() -> None:
         nn.ReLU(),
         nn.Residual(nn.Sequential(nn.Conv(8, 3, padding=1), nn.ReLU(), name="body"), name="block"),
         nn.ReLU(),
-        nn.MaxPool(3, 2, ceil=True),
+        nn.MaxPool(3, stride=2, ceil=True),
         nn.GlobalAvgPool(),
         nn.Linear(4),
     )

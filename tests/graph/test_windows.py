@@ -66,10 +66,10 @@ def test_periods() -> None:
 
     assert of(nn.Conv(2, 3, stride=(2, 3)), 1, 40, 40) == (1, 1)
     assert of(nets.get("unet", input_shape=(1, 256, 256)), 1, 256, 256) == (16, 16)
-    up = nn.Sequential(nn.MaxPool(2), nn.Upsample(2, mode="bilinear"))
+    up = nn.Sequential(nn.MaxPool(2), nn.Upsample(scale=2, mode="bilinear"))
     assert of(up, 1, 40, 60) == (2, 2)
     assert of(nn.Sequential(nn.PixelShuffle(3)), 9, 10, 10) == (3, 3)
-    assert of(nn.Sequential(nn.PixelUnshuffle(2), nn.Upsample(4)), 1, 40, 40) == (4, 4)
+    assert of(nn.Sequential(nn.PixelUnshuffle(2), nn.Upsample(scale=4)), 1, 40, 40) == (4, 4)
 
 
 def test_circular_axes() -> None:

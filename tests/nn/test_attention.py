@@ -36,7 +36,7 @@ def test_it_is_multihead_attention(heads: int, shape: tuple[int, ...], bias: boo
 
 
 def test_fewer_heads_of_keys_have_fewer_parameters() -> None:
-    graph = nn.build(nn.Attention(4, 2), (8, 5))
+    graph = nn.build(nn.Attention(4, kv_heads=2), (8, 5))
     shapes = {p.name: p.shape for p in graph.parameters}
     assert shapes["attention1.qkv.weight"] == (16, 8, 1)
     assert set(parameters(graph)) == set(shapes)
@@ -46,7 +46,7 @@ def test_fewer_heads_of_keys_have_fewer_parameters() -> None:
     ("layer", "shape", "says"),
     [
         (nn.Attention(3), (8, 5), "heads=3: must divide the 8 channels"),
-        (nn.Attention(4, 3), (8, 5), "kv_heads=3: must divide the 4 heads"),
+        (nn.Attention(4, kv_heads=3), (8, 5), "kv_heads=3: must divide the 4 heads"),
         (nn.Attention(0), (8, 5), "heads=0"),
         (nn.Attention(2), (8,), "needs a map with positions"),
     ],

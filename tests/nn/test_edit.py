@@ -167,7 +167,7 @@ def test_who_gets_the_old_name() -> None:
 
 
 def test_where_there_is_room_for_one_layer() -> None:
-    block = nn.Residual(nn.Conv(3, 1), nn.Sequential(nn.Conv(3, 3, padding=1), nn.ReLU()))
+    block = nn.Residual(nn.Conv(3, 1), shortcut=nn.Sequential(nn.Conv(3, 3, padding=1), nn.ReLU()))
     made = behind(block, "residual1.conv1", nn.BatchNorm())
     assert names(made.net)[:3] == ["residual1", "residual1.conv1", "residual1.conv1.conv1"]
     # A sequence takes new layers in.
@@ -177,7 +177,7 @@ def test_where_there_is_room_for_one_layer() -> None:
         "Conv(3, 1, name='sequential1_conv')))"
     )
     made = without(block, "residual1.sequential1")
-    assert made.net == nn.Residual(nn.Conv(3, 1), nn.Identity(name="sequential1"))
+    assert made.net == nn.Residual(nn.Conv(3, 1), shortcut=nn.Identity(name="sequential1"))
     # A whole network that is one layer becomes a sequence.
     made = before(nn.Conv(3, 1), "conv1", nn.Conv(5, 1))
     assert names(made.net) == ["conv1_conv", "conv1"]

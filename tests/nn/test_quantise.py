@@ -17,7 +17,7 @@ torch = optional("torch")
 NETS = [
     (
         nn.Sequential(
-            nn.Quantise(1 / 32, 100),
+            nn.Quantise(1 / 32, zero=100),
             nn.Conv(6, 3, padding=1, bits=8),
             nn.ReLU(),
             nn.Quantise(1 / 16),
@@ -32,7 +32,7 @@ NETS = [
         nn.Sequential(
             nn.ConvTranspose(4, 2, stride=2, bits=8, groups=2),
             nn.GlobalAvgPool(),
-            nn.Quantise(0.01, 128),
+            nn.Quantise(0.01, zero=128),
             nn.Linear(3, bits=8),
         ),
         (4, 5, 5),
@@ -75,7 +75,11 @@ def test_weights_lie_on_their_grids() -> None:
 def test_gradients_are_those_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of weights through their grid, and through that of an activation."""
     net = nn.Sequential(
-        nn.Conv(4, 3, bits=4), nn.ReLU(), nn.Quantise(0.125, 0, 0, 15), nn.Flatten(), nn.Linear(3)
+        nn.Conv(4, 3, bits=4),
+        nn.ReLU(),
+        nn.Quantise(0.125, zero=0, low=0, high=15),
+        nn.Flatten(),
+        nn.Linear(3),
     )
     model = Model(net, (2, 5, 5))
     x = np.random.default_rng(0).normal(size=(8, 2, 5, 5)).astype(np.float32)
@@ -101,7 +105,9 @@ def test_gradients_are_those_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_scales_follow_the_weights_in_training() -> None:
     x = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
-    model = Model(nn.Sequential(nn.Quantise(0.25, 0, -128, 127), nn.Linear(2, bits=8)), (4,))
+    model = Model(
+        nn.Sequential(nn.Quantise(0.25, zero=0, low=-128, high=127), nn.Linear(2, bits=8)), (4,)
+    )
     before = model.parameters
     assert before["linear1.weight_scale"].shape == (2,)
     model.fit(x, x[:, :2] * 9, loss="mse", epochs=2, lr=0.2, show=False)
@@ -112,7 +118,7 @@ def test_scales_follow_the_weights_in_training() -> None:
 
 
 def test_biases_are_whole_numbers_of_products() -> None:
-    net = nn.Sequential(nn.Quantise(0.25, 3), nn.MaxPool(2), nn.Conv(2, 1, bits=8))
+    net = nn.Sequential(nn.Quantise(0.25, zero=3), nn.MaxPool(2), nn.Conv(2, 1, bits=8))
     model = Model(net, (1, 2, 2))
     model.set_parameters({"conv1.bias": [0.3, -0.7]})
     unit = 0.25 * model.parameters["conv1.weight_scale"]
@@ -125,8 +131,8 @@ def test_biases_are_whole_numbers_of_products() -> None:
     [
         (nn.Quantise(0.0), "scale=0.0"),
         (nn.Quantise(float("nan")), "must be finite"),
-        (nn.Quantise(1.0, 300), "zero=300"),
-        (nn.Quantise(1.0, 0, -1, 255), "low=-1"),
+        (nn.Quantise(1.0, zero=300), "zero=300"),
+        (nn.Quantise(1.0, zero=0, low=-1, high=255), "low=-1"),
         (nn.Quantise(1.0, high=256), "high=256"),
         (nn.Conv(2, 1, bits=1), "bits=1: must be from 2 to 8"),
         (nn.Conv(2, 1, bits=True), "bits=True: must be an int"),

@@ -450,5 +450,6 @@ STEPS: dict[type, Step] = {
     nn.Softplus: plain("softplus"),
     nn.HardSigmoid: plain("hardsigmoid"),
     nn.HardSwish: plain("hardswish"),
+    nn.Formula: plain("mish"),
     nn.Softmax: lambda walk, layer, x: x.softmax(1),
 }

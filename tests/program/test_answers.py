@@ -25,7 +25,7 @@ HEADS = (
     nn.Sequential(
         nn.Conv(3, 3),
         nn.Tanh(),
-        nn.Auxiliary(nn.Sequential(nn.Flatten(), nn.Linear(4)), 0.3),
+        nn.Auxiliary(nn.Sequential(nn.Flatten(), nn.Linear(4)), weight=0.3),
         nn.Flatten(),
         nn.Linear(4),
     ),

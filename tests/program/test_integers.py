@@ -13,7 +13,7 @@ from faltung.jit.target import named
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
-Q = nn.Quantise(0.0625, 128)
+Q = nn.Quantise(0.0625, zero=128)
 A = nn.Quantise(0.125)
 
 
@@ -53,7 +53,9 @@ NETS: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
         nn.Sequential(
             Q,
             nn.Parallel(
-                nn.Sequential(conv(8, 1), A), nn.Sequential(conv(16), A), nn.MaxPool(3, 1, 1)
+                nn.Sequential(conv(8, 1), A),
+                nn.Sequential(conv(16), A),
+                nn.MaxPool(3, stride=1, padding=1),
             ),
             A,
             conv(10),
@@ -93,7 +95,7 @@ NETS: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
     ),
     "softmax": (nn.Sequential(Q, conv(8), A, nn.GlobalAvgPool(), nn.Softmax()), (3, 5, 4)),
     "resized": (
-        nn.Sequential(Q, conv(8), A, nn.Upsample(2), conv(4), A, nn.Pad(1), conv(3)),
+        nn.Sequential(Q, conv(8), A, nn.Upsample(scale=2), conv(4), A, nn.Pad(1), conv(3)),
         (3, 5, 4),
     ),
 }
@@ -172,7 +174,7 @@ def test_functions_are_as_exact_as_ever() -> None:
 def test_both_ways_of_a_sum_are_kept_in_8_bits() -> None:
     net = nn.Sequential(
         Q,
-        nn.Residual(nn.Sequential(conv(8), Q), nn.Sequential(conv(8, 1), Q)),
+        nn.Residual(nn.Sequential(conv(8), Q), shortcut=nn.Sequential(conv(8, 1), Q)),
         nn.ReLU(),
         A,
         conv(3),

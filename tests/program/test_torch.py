@@ -41,7 +41,7 @@ LENET = nn.Sequential(
 INCEPTION = nn.Sequential(
     network_parts.conv_norm(8),
     network_parts.inception(),
-    nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), 0.3),
+    nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), weight=0.3),
     nn.MaxPool(2),
     network_parts.inception(),
     nn.GlobalAvgPool(),

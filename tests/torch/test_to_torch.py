@@ -118,7 +118,7 @@ STEPS = {
     ),
     "attention": (
         nn.Sequential(
-            nn.Conv(8, 2, 2),
+            nn.Conv(8, 2, stride=2),
             nn.ClassToken(),
             nn.PositionEmbedding(),
             nn.Residual(nn.Sequential(nn.LayerNorm(), nn.Attention(2))),
@@ -175,7 +175,9 @@ def test_the_standard_is_part_of_it() -> None:
 
 
 def test_any_size_of_batch() -> None:
-    net = nn.Sequential(nn.Conv(8, 2, 2), nn.Patches(nn.Attention(2), 2), nn.ClassToken())
+    net = nn.Sequential(
+        nn.Conv(8, 2, stride=2), nn.Patches(nn.Attention(2), size=2), nn.ClassToken()
+    )
     model = model_of(net, (2, 8, 8))
     module, x = model.to_torch(), samples(model, 5)
     found = outputs(module, x)
@@ -185,7 +187,7 @@ def test_any_size_of_batch() -> None:
 
 def test_it_is_saved_and_copied_without_faltung() -> None:
     """Also what is no parameter: it is part of the module, not of its state."""
-    model = model_of(nn.Sequential(nn.Upsample(2, mode="bicubic"), nn.Conv(3, 2)), (2, 4, 4))
+    model = model_of(nn.Sequential(nn.Upsample(scale=2, mode="bicubic"), nn.Conv(3, 2)), (2, 4, 4))
     module, x = model.to_torch(), samples(model)
     twin = copy.deepcopy(module)
     np.testing.assert_array_equal(outputs(twin, x), outputs(module, x))
@@ -198,7 +200,9 @@ def test_it_is_saved_and_copied_without_faltung() -> None:
 
 
 def test_float32_and_other_dtypes() -> None:
-    model = Model(nn.Sequential(nn.Upsample(2), nn.Conv(3, 2), nn.AvgPool(3, ceil=True)), (2, 4, 4))
+    model = Model(
+        nn.Sequential(nn.Upsample(scale=2), nn.Conv(3, 2), nn.AvgPool(3, ceil=True)), (2, 4, 4)
+    )
     module, x = model.to_torch(), samples(model)
     single = module(torch.from_numpy(x).float())
     assert single.dtype == torch.float32

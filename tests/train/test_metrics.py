@@ -70,12 +70,13 @@ def test_what_a_spreadsheet_leaves_is_read() -> None:
     assert from_csv(to_csv([ROW]).replace("\n", "\r\n"), "x") == [ROW]
 
 
-def test_a_chosen_metric_has_a_column_of_its_name() -> None:
-    row = replace(ROW, metric="balanced_accuracy", val_metric=0.1 + 0.2)
-    text = to_csv([row, replace(row, epoch=9, val_metric=0.5)])
-    assert text.splitlines()[0].endswith(",samples_per_second,val_balanced_accuracy")
-    assert text.splitlines()[1].endswith(",0.30000000000000004")
-    assert from_csv(text, "x") == [row, replace(row, epoch=9, val_metric=0.5)]
+def test_scores_have_columns_of_their_names() -> None:
+    row = replace(ROW, scores={"balanced_accuracy": 0.1 + 0.2, "f1": None})
+    rows = [row, replace(row, epoch=9, scores={"balanced_accuracy": 0.5, "f1": 0.25})]
+    text = to_csv(rows)
+    assert text.splitlines()[0].endswith(",samples_per_second,val_balanced_accuracy,val_f1")
+    assert text.splitlines()[1].endswith(",0.30000000000000004,")
+    assert from_csv(text, "x") == rows
 
 
 def test_files_of_before_there_were_metrics_are_read() -> None:
@@ -87,14 +88,14 @@ def test_files_of_before_there_were_metrics_are_read() -> None:
     assert to_csv(from_csv(text, "x")) == text
 
 
-@pytest.mark.parametrize("name", ["val_f2", "val_loss", "f1", "val_f1,val_auc"])
+@pytest.mark.parametrize("name", ["val_f2", "val_loss", "f1", "val_f1,val_f1", "val_f1,val_x"])
 def test_columns_of_no_metric(name: str) -> None:
-    text = to_csv([replace(ROW, metric="f1", val_metric=0.5)]).replace("val_f1", name)
+    text = to_csv([replace(ROW, scores={"f1": 0.5})]).replace("val_f1", name)
     with pytest.raises(ValueError, match="x: line 1: must be epoch,step"):
         from_csv(text, "x")
 
 
-def test_a_metric_has_a_name_and_a_value() -> None:
-    for change in ({"metric": "f1"}, {"val_metric": 0.5}):
-        with pytest.raises(ValueError, match="val_metric: must be given with the name"):
-            replace(ROW, **change)  # type: ignore[arg-type]
+def test_a_score_is_a_number() -> None:
+    assert replace(ROW, scores={"f1": np.float32(0.5)}).scores == {"f1": 0.5}
+    with pytest.raises(ValueError, match=r"scores\['f1'\]='high': must be a number"):
+        replace(ROW, scores={"f1": "high"})

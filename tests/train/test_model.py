@@ -384,7 +384,7 @@ def test_fit_takes_every_setting_and_its_default() -> None:
     usual = Settings()
     taken = inspect.signature(Model.fit).parameters
     named = {name for name, p in taken.items() if p.kind is p.KEYWORD_ONLY}
-    own = {"validation", "show", "teacher", "distil", "temperature"}
+    own = {"validation", "show", "callbacks", "teacher", "distil", "temperature"}
     assert named - own == {field.name for field in fields(usual) if field.name != "lengthened"}
     for name in named - own - {"augment"}:
         assert taken[name].default == getattr(usual, name)

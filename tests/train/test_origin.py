@@ -117,11 +117,9 @@ def test_samples_of_another_shape(old: Path, tmp_path: Path) -> None:
         started(old, tmp_path / "run", data=str(tmp_path / "nine.npz"))
 
 
-def test_a_checkpoint_is_no_model(old: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="is a checkpoint without its network; give the run's fold"
-    ):
-        started(old, tmp_path / "run", start=old / "run/best.safetensors")
+def test_the_last_checkpoint_is_no_model(old: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a part of a run, what it resumes from; give the run"):
+        started(old, tmp_path / "run", start=old / "run/last.safetensors")
 
 
 def test_numbers_mean_what_they_meant(old: Path, tmp_path: Path) -> None:

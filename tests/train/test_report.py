@@ -248,15 +248,15 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path, names: list[str]) 
 
 def test_the_best_epoch_is_that_of_the_metric() -> None:
     rows = [
-        EpochMetrics(1, 1, 0.1, 1.0, 0.5, 0.9, 0.9, metric="f1", val_metric=0.1),
-        EpochMetrics(2, 2, 0.1, 1.0, 0.5, 0.8, 0.5, metric="f1", val_metric=0.7),
-        EpochMetrics(3, 3, 0.1, 1.0, 0.5, 0.7, 0.6, metric="f1", val_metric=0.7),
-        EpochMetrics(4, 4, 0.1, 1.0, 0.5, 0.1, 0.6, metric="f1", val_metric=math.nan),
+        EpochMetrics(1, 1, 0.1, 1.0, 0.5, 0.9, 0.9, scores={"f1": 0.1}),
+        EpochMetrics(2, 2, 0.1, 1.0, 0.5, 0.8, 0.5, scores={"f1": 0.7}),
+        EpochMetrics(3, 3, 0.1, 1.0, 0.5, 0.7, 0.6, scores={"f1": 0.7}),
+        EpochMetrics(4, 4, 0.1, 1.0, 0.5, 0.1, 0.6, scores={"f1": math.nan}),
     ]
     assert best_epoch(rows, "f1") is rows[2]  # at a tie the lower loss
-    plain = [replace(row, metric=None, val_metric=None) for row in rows]
+    plain = [replace(row, scores={}) for row in rows]
     assert best_epoch(plain) is plain[0] and best_epoch(plain, "loss") is plain[3]
-    numbers = [replace(row, metric="mae") for row in rows[:3]]
+    numbers = [replace(row, scores={"mae": row.scores["f1"]}) for row in rows[:3]]
     assert best_epoch(numbers, "mae") is numbers[0]
     assert best_epoch([EpochMetrics(1, 1, 0.1, 1.0)]) is None
     page = render(ReportData("run", rows, metric="f1"))

@@ -327,7 +327,6 @@ def changed(path: Path, old: str, new: str) -> None:
         ("epochs = 2\n", "", "[train]: epochs: is missing; a run that goes on needs every setting"),
         ('clip = "none"\n', "", "[train]: clip: is missing"),
         ("lr = 0.003\n", "", "[train]: lr: is missing"),
-        ("flip = false\n", "", "[train]: augment.flip: is missing"),
         ("[train.augment]", "[train.augments]", "[train]: augment=None: must be a table"),
         ('loss = "cross_entropy"\n', "", "model.loss: is missing"),
         ("[model.standard]", "[model.standart]", "model.standard: is missing"),

@@ -207,6 +207,7 @@ def test_a_run_says_what_it_learns_from(old: Path, tmp_path: Path) -> None:
     made.folder.close()
     config = tomllib.loads((tmp_path / "run/config.toml").read_text())["teacher"]
     assert len(config.pop("digest")) == 16
+    assert (tmp_path / "run" / config.pop("relative")).resolve() == (old / "run").resolve()
     assert config == {"path": str(old / "run"), "distil": 0.5, "temperature": 3.0}
     assert made.loop.notes == (f"learns from {old / 'run'}: 50% of the loss, at temperature 3",)
     student, _ = load_model(tmp_path / "run")

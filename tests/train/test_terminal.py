@@ -85,12 +85,24 @@ def test_the_bar() -> None:
 
 
 def test_the_chosen_metric_is_shown_by_its_name() -> None:
-    row = replace(ROW, metric="balanced_accuracy", val_metric=0.4321)
+    row = replace(ROW, scores={"balanced_accuracy": 0.4321})
     assert "  val accuracy 50.00%  val balanced accuracy 0.4321  lr 0.05" in epoch_line(
         row, 20, None, False
     )
     columns = shown(row, 20, 80)
-    assert "val_metric" in columns and shown(row, 20, 40) == ("loss", "val_metric")
-    top, line = header(columns, 20, row.metric), table_line(columns, row, 20, best=False)
+    name = "val_balanced_accuracy"
+    assert name in columns and shown(row, 20, 40) == ("loss", name)
+    top, line = header(columns, 20), table_line(columns, row, 20, best=False)
     assert len(top) == len(line) < 80
     assert top[: line.index("0.4321") + 6].endswith(" val bal acc")
+
+
+def test_of_several_scores_the_last_are_lost_first() -> None:
+    row = replace(ROW, scores={"f1": 0.1, "auc": 0.2, "kappa": 0.3})
+    wide = shown(row, 20, 200)
+    assert [name for name in wide if name.removeprefix("val_") in row.scores] == [
+        *("val_f1", "val_auc", "val_kappa")
+    ]
+    assert "lr" in wide and "lr" not in shown(row, 20, 90)
+    assert shown(row, 20, 76)[-2:] == ("val_f1", "val_auc")
+    assert shown(row, 20, 66)[-1:] == ("val_f1",)

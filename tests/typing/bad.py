@@ -53,7 +53,7 @@ faltung.plan_input_grad(spec, precision="fas")  # arg-type, reportArgumentType
 faltung.plan_weight_grad(spec, method="fast")  # arg-type, reportArgumentType
 nn.Conv(16, 3, padding="sam")  # arg-type, reportArgumentType
 nn.Conv(16, 3, padding_mode="reflec")  # arg-type, reportArgumentType
-nn.GELU("tan")  # arg-type, reportArgumentType
+nn.GELU(approximate="tan")  # arg-type, reportArgumentType
 nn.build(nn.ReLU(), (3,), dtype="float8")  # arg-type, reportArgumentType
 
 # Types.

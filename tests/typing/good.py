@@ -65,7 +65,7 @@ faltung.set_threads(faltung.get_threads())
 net = nn.Sequential(
     nn.Conv(16, 3, padding="same", padding_mode="replicate", name="stem"),
     nn.Residual(nn.Conv(16, (3, 3), padding=((1, 1), (1, 1)))),
-    nn.Parallel(nn.Identity(), nn.GELU("tanh")),
+    nn.Parallel(nn.Identity(), nn.GELU(approximate="tanh")),
     nn.MaxPool(2, ceil=True),
     nn.Flatten(),
     nn.Linear(10, bias=False),

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
-from faltung.cli.options import add_reading, check_reading
+from faltung.cli.options import RUN, add_reading, check_reading
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
     from faltung.compress.bits import Code, Worth
     from faltung.compress.prequential import Block, Prequential
     from faltung.data.source import Source
-    from faltung.train.model import Model
-    from faltung.train.run_folder import RunFolder
+    from faltung.train.opened import Opened
 
 ARGUMENTS = {"n": "threads"}
 HELP = """\
@@ -44,7 +43,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``bits``."""
     parser.epilog = HELP
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "data",
         nargs="?",
@@ -67,9 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from faltung.compress.bits import check_labels, worth
     from faltung.compress.prequential import FOLDER, prequential
     from faltung.train.interrupts import Stopped
-    from faltung.train.run_folder import BEST, LAST
-    from faltung.train.run_model import load_model, table
-    from faltung.train.settings import Settings
+    from faltung.train.opened import opened
 
     if arguments.threads is not None:
         from faltung.runtime.threads import set_threads
@@ -77,17 +74,17 @@ def run(arguments: argparse.Namespace) -> int:
         set_threads(arguments.threads)
     if arguments.quick and arguments.out is not None:
         raise FaltungError(f"out={arguments.out!r}: is for blocks, which --quick leaves out")
-    model, folder = load_model(arguments.run_folder)
+    of = opened(arguments.run_folder)
+    model, place = of.model, of.file.parent
     check_labels(model)
-    source, held = _samples(arguments, model, folder)
-    best = folder.path / BEST
-    found = worth(model, source, best if best.is_file() else folder.path / LAST, held)
+    source, held = _samples(arguments, of)
+    found = worth(model, source, of.file, held)
     if not arguments.json:
         print("\n".join(_table(found)), flush=True)
     told = None
     if not arguments.quick:
-        place = folder.path / FOLDER if arguments.out is None else Path(arguments.out)
-        settings = Settings.from_dict(table(folder, "train"))
+        place = place / FOLDER if arguments.out is None else Path(arguments.out)
+        settings = of.settings()
         when_stopped(lambda: "stopped; the same command goes on")
         try:
             told = prequential(
@@ -107,21 +104,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(
-    arguments: argparse.Namespace, model: "Model", folder: "RunFolder"
-) -> tuple["Source", "Source | None"]:
+def _samples(arguments: argparse.Namespace, of: "Opened") -> tuple["Source", "Source | None"]:
     """The samples whose labels are told, and those that the run has held out of its own."""
     from faltung.data.names import printable
     from faltung.data.source import in_units
-    from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
-    from faltung.train.run_model import table
-    from faltung.train.settings import Settings
+    from faltung.train.run_dataset import described, like, open_like, parts, reopened
     from faltung.train.vocabulary import check_tokens_known
 
+    model = of.model
     if arguments.data is not None:
         source = open_like(
             arguments.data,
-            like(model, folder),
+            like(model, of.folder),
             model.classes,
             strict=arguments.strict,
             x=arguments.x,
@@ -133,11 +127,11 @@ def _samples(
             check_tokens_known(source, model.graph, printable(arguments.data))
         return in_units(source, model.units), None
     check_reading(arguments)
-    about = data_table(folder)
-    source = opened(about)
+    folder = of.run("holds the samples whose labels are told")
+    about, source = reopened(folder)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to tell")
-    train, held = parts(source, about["held_out"], Settings.from_dict(table(folder, "train")).seed)
+    train, held = parts(source, about["held_out"], of.settings().seed)
     return in_units(train, model.units), None if held is None else in_units(held, model.units)
 
 

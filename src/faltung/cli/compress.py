@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
-from faltung.cli.options import add_reading, check_reading
+from faltung.cli.options import RUN, add_reading, check_reading
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from faltung.compress.budget import as_bytes
 
     parser.epilog = HELP
-    parser.add_argument("run_folder", nargs="?", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", nargs="?", metavar="RUN", help=RUN)
     parser.add_argument(
         "data",
         nargs="?",

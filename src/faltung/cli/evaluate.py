@@ -4,12 +4,12 @@ import argparse
 import json
 import sys
 
-from faltung.cli.options import add_reading, check_reading
+from faltung.cli.options import RUN, add_reading, check_reading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``evaluate``."""
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "data",
         nargs="?",
@@ -30,15 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print loss, accuracy and other metrics."""
     from faltung.data.names import printable
     from faltung.train.evaluate import evaluate
+    from faltung.train.opened import opened
     from faltung.train.run_dataset import held_out, like, open_like
-    from faltung.train.run_model import load_model, table
-    from faltung.train.settings import Settings
     from faltung.train.vocabulary import check_tokens_known
 
-    model, folder = load_model(arguments.run_folder)
+    found = opened(arguments.run_folder)
+    model, folder = found.model, found.folder
     check_reading(arguments)
     if arguments.data is None:
-        source = held_out(folder)
+        source = held_out(found.run("holds the samples to evaluate on"))
     else:
         source = open_like(
             arguments.data,
@@ -55,13 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     loss = model.loss or "cross_entropy"
     names = dict.fromkeys(arguments.metric or [])
     if not names:
-        names = {Settings.from_dict(table(folder, "train")).chosen_by: None}
+        names = {found.settings().chosen_by: None}
     metrics = evaluate(model, source, loss, metrics=list(names)).metrics()
     for each in source.skipped:
         print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
-        found = {"samples": len(source), "skipped": len(source.skipped), **metrics}
-        print(json.dumps(found, indent=2))
+        made = {"samples": len(source), "skipped": len(source.skipped), **metrics}
+        print(json.dumps(made, indent=2))
         return 0
     shown = {"samples": f"{len(source):,}", **{name: f"{v:.4f}" for name, v in metrics.items()}}
     if "accuracy" in metrics:

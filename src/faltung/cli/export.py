@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from faltung.cli.line import line
+from faltung.cli.options import RUN
 from faltung.geometry.conv import KEPT
 from faltung.geometry.errors import FaltungError
 
 FORMS = ("plain", "packed", "coded")
-SUFFIXES = (".onnx", ".safetensors")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ In safetensors, --as packed keeps weights on grids as I8 with their scales and
 weights of few values as U8 with their palette; --as coded is the smallest.
 Both have the same numbers as plain, bit for bit.
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
         "file", metavar="FILE", help="model.onnx, or model.safetensors for faltung.Model.load"
     )
@@ -44,17 +44,18 @@ Both have the same numbers as plain, bit for bit.
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
-    from faltung.train.run_model import export, load_model
+    from faltung.train.exchange import check_suffix
+    from faltung.train.opened import open_model
+    from faltung.train.run_model import export
 
     path = Path(arguments.file)
-    if path.suffix.lower() not in SUFFIXES:
-        raise FaltungError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
+    check_suffix(path)
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
     form = arguments.form
     if form in ("packed", "coded") and path.suffix.lower() == ".onnx":
         raise FaltungError(f"--as {form}: is for model.safetensors, not for ONNX")
-    model, _ = load_model(arguments.run_folder)
+    model = open_model(arguments.run_folder)
     if form is None:
         form = "packed" if any(p.follows for p in model.graph.parameters) else "plain"
     export(model, path, arguments.dtype, coded=form == "coded", packed=form == "packed")

@@ -7,6 +7,9 @@ from typing import Any
 
 from faltung.geometry.errors import FaltungError
 
+# What RUN may be.
+RUN = "the folder of a run, its best.safetensors, or a file that Model.save wrote"
+
 
 def shape(name: str, text: str) -> tuple[int, ...]:
     """3x224x224 as numbers. ValueError: anything else."""

@@ -1,27 +1,30 @@
 """``faltung predict RUN FILES...``: predict the classes of files with a trained network."""
 
 import argparse
-import csv
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
+from faltung.cli.given import Given, given
 from faltung.cli.line import DONE, IN_PART, line
+from faltung.cli.options import RUN
+from faltung.cli.predict_table import Write, classes_of, lines, table, text_of
+from faltung.cli.sorting import Sorted
+from faltung.formats.files import write_whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
     from faltung.train.model import Model
 
-# Classes, or numbers, shown of each sample.
-SHOWN_CLASSES, SHOWN_NUMBERS = 3, 8
 # Samples that are predicted together, and bytes of small files that are in memory together.
 MAX_SAMPLES, MAX_BYTES = 256, 1 << 28
+PRINTED = "-"  # the table goes to standard output
 NOT_FINITE = "the network's output for it is not finite; are its values too large?"
 
 
@@ -36,8 +39,13 @@ Files that cannot be read, or hold what the network cannot take, are reported
 one by one on standard error; all others are answered, and the exit status is 1.
 It is 2 if nothing could be tried, because RUN is no run, say.
 
---csv prints everything: name, class and probabilities, or the numbers, or the
-class of every position. A name that a spreadsheet would take for a formula (it
+A FILE may be a folder: all files within it are answered. --sort OUT copies each
+to a folder OUT/CLASS, under the path that it has in its folder; nothing is moved
+or replaced.
+
+--csv out.csv writes everything to a file, whole or not at all: file, class and
+probabilities, or the numbers, or the class of every position; --csv alone, as
+the last word, prints it. A name that a spreadsheet would take for a formula (it
 begins with = + - @ and is no number) gets an apostrophe in front.
 
 With --out, one picture or volume of any size, larger than memory too, is read
@@ -45,9 +53,12 @@ and answered tile by tile, with the bits of the whole at once: from Zarr,
 OME-Zarr or (Big)TIFF to a Zarr array, or for OME-Zarr to an OME-Zarr.
 Interrupted, the same command goes on where it was.
 """
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run_folder", metavar="RUN", help=RUN)
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="pictures, .npy, .npz, IDX, series or volumes, and folders of them",
     )
     parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
     parser.add_argument(
@@ -55,7 +66,16 @@ Interrupted, the same command goes on where it was.
         choices=("first", "none"),
         help="where the labels are in text files without a header: first, or none",
     )
-    parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
+    parser.add_argument(
+        "--csv",
+        nargs="?",
+        const=PRINTED,
+        metavar="out.csv",
+        help="write a table, one line per sample; without a name print it",
+    )
+    parser.add_argument(
+        "--sort", metavar="OUT", help="copy each file to a folder of its class in this one"
+    )
     predict_stored.configure(parser)
 
 
@@ -64,38 +84,75 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         return predict_stored.run(arguments)
     from faltung.data.files import read_files
+    from faltung.train.opened import opened
     from faltung.train.run_dataset import like
-    from faltung.train.run_model import load_model
 
-    model, folder = load_model(arguments.run_folder)
-    failed = Failed()
-    write = _table(model) if arguments.csv else _lines(model)
+    path = _csv_path(arguments)
+    found = opened(arguments.run_folder)
+    model = found.model
+    copies = _sorted(model, arguments.sort)
     read = partial(
         read_files,
-        like=like(model, folder),
+        like=like(model, found.folder),
         x=arguments.x,
         labels=arguments.labels,
         note=_note,
     )
-    for group in _groups(arguments.files, read, failed):
-        _answer(model, group, write, failed)
-    return failed.end()
+    job = _Job(model, read, arguments.files, copies, arguments.sort)
+    if path is None:
+        job.answer(table(model, sys.stdout) if arguments.csv else lines(model))
+    else:
+        rows = 0
+
+        def written(file: IO[bytes]) -> None:
+            nonlocal rows
+            with text_of(file) as text:
+                rows = job.answer(table(model, text))
+
+        write_whole(path, written)
+        print(f"{line(path)}: {rows:,} rows")
+    if copies is not None:
+        print(copies.said())
+    return job.failed.end()
 
 
-Write = Callable[[Sequence[str], Any], None]
+def _csv_path(arguments: argparse.Namespace) -> str | None:
+    """The file for the table; None where it is printed. FileExistsError, ValueError."""
+    path: str | None = arguments.csv
+    if path in (None, PRINTED):
+        return None
+    assert path is not None
+    if not path.lower().endswith(".csv"):
+        raise FaltungError(f"csv={path}: must end in .csv; to print a table put --csv last")
+    if os.path.lexists(path) and not arguments.overwrite:
+        raise FileExistsError(f"{line(path)}: already exists; --overwrite replaces it")
+    return path
+
+
+def _sorted(model: "Model", folder: str | None) -> Sorted | None:
+    if folder is None:
+        return None
+    classes = classes_of(model)
+    if classes is None or model.graph.output.space:
+        raise FaltungError(f"sort={folder}: needs a network that names one class for each file")
+    return Sorted(folder, classes)
+
+
 Read = Callable[[Sequence[str]], tuple[Any, Sequence[str]]]
+Written = Callable[["Part", Sequence[str], Any], None]
 
 
 @dataclass
 class Part:
-    """Samples of one file, and their names."""
+    """Samples of one file, and their names. ``single``: whether there is one in it."""
 
-    file: str
+    file: Given
     x: Any
     names: Sequence[str]
+    single: bool
 
     def __getitem__(self, some: slice) -> "Part":
-        return Part(self.file, self.x[some], self.names[some])
+        return Part(self.file, self.x[some], self.names[some], self.single)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -124,15 +181,60 @@ class Failed:
 # Answering ----------------------------------------------------------------------------------------
 
 
-def _groups(files: Sequence[str], read: Read, failed: Failed) -> Iterator[list[Part]]:
+class _Job:
+    """Answers files: reads them, some at a time, predicts them together, and writes."""
+
+    def __init__(
+        self,
+        model: "Model",
+        read: Read,
+        words: Sequence[str],
+        copies: Sorted | None,
+        leave_out: str | None,
+    ) -> None:
+        self.model, self.read, self.copies = model, read, copies
+        self.failed = Failed()
+        self.files = given(
+            words, lambda path, error: self.failed(path, path, error), leave_out=leave_out
+        )
+
+    def answer(self, write: Write) -> int:
+        """Returns how many samples were answered."""
+        done = 0
+
+        def written(part: Part, names: Sequence[str], outputs: Any) -> None:
+            nonlocal done
+            write(names, outputs)
+            done += len(names)
+            if self.copies is not None:
+                self._copy(part, outputs)
+
+        for group in _groups(self.files, self.read, self.failed):
+            _answer(self.model, group, written, self.failed)
+        return done
+
+    def _copy(self, part: Part, outputs: Any) -> None:
+        """Copy a file to the folder of its class."""
+        assert self.copies is not None
+        file = part.file
+        try:
+            if not part.single:
+                raise FaltungError("holds several samples, so it is not copied to one class")
+            self.copies.copy(file.path, file.under, int(outputs[0].argmax()))
+        except MISTAKES as error:
+            self.failed(file.said, file.path, error)
+
+
+def _groups(files: Iterable[Given], read: Read, failed: Failed) -> Iterator[list[Part]]:
     """Samples that are predicted together: small files together, a large one in several parts."""
     group: list[Part] = []
     for file in files:
         try:
-            part = Part(file, *read([file]))
+            x, names = read([file.path])
         except MISTAKES as error:
-            failed(file, file, error)
+            failed(file.said, file.path, error)
             continue
+        part = Part(file, x, names, len(names) == 1)
         group.append(part[:MAX_SAMPLES])
         samples, size = sum(map(len, group)), sum(each.x.nbytes for each in group)
         if samples >= MAX_SAMPLES or size >= MAX_BYTES:
@@ -144,7 +246,7 @@ def _groups(files: Sequence[str], read: Read, failed: Failed) -> Iterator[list[P
         yield group
 
 
-def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> None:
+def _answer(model: "Model", group: list[Part], write: Written, failed: Failed) -> None:
     """Predict samples together. If that fails, halves of them, down to each by itself, so that
     a mistake, or too little memory, costs no answer that can be had.
     """
@@ -156,7 +258,7 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
             outputs = model.outputs(x)
     except MISTAKES as error:
         if len(group) == len(group[0]) == 1:
-            failed(group[0].file, group[0].names[0], error)
+            failed(group[0].file.said, group[0].names[0], error)
             return
         for half in _halves(group):
             _answer(model, half, write, failed)
@@ -168,10 +270,10 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
         good = finite[start:end]
         for name, fine in zip(part.names, good, strict=True):
             if not fine:
-                failed(part.file, name, FaltungError(NOT_FINITE))
+                failed(part.file.said, name, FaltungError(NOT_FINITE))
         names = [name for name, fine in zip(part.names, good, strict=True) if fine]
         if names:
-            write(names, outputs[start:end][good])
+            write(part, names, outputs[start:end][good])
         start = end
 
 
@@ -185,75 +287,3 @@ def _halves(group: list[Part]) -> tuple[list[Part], list[Part]]:
 
 def _note(said: str) -> None:
     print(f"note: {line(said)}", file=sys.stderr)
-
-
-# CSV ----------------------------------------------------------------------------------------------
-
-
-def _table(model: "Model") -> Write:
-    """Print the header of a table; returns the function that prints its lines."""
-    from faltung.data.names import spreadsheet_text as text
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    classes, output = _classes(model), model.graph.output
-    places = [" ".join(map(str, place)) for place in product(*map(range, output.space))]
-    if classes is None:
-        writer.writerow(["name", *(f"output{i}" for i in range(output.size))])
-    elif output.space:
-        writer.writerow(["name", *places])
-    else:
-        writer.writerow(["name", "class", *map(text, classes)])
-
-    def write(names: Sequence[str], outputs: Any) -> None:
-        for name, each in zip(map(text, names), outputs, strict=True):
-            best = each.argmax(0)
-            if classes is None:
-                writer.writerow([name, *map(_number, each.ravel())])
-            elif output.space:
-                writer.writerow([name, *(text(classes[i]) for i in best.ravel())])
-            else:
-                writer.writerow([name, text(classes[best]), *map(_number, each)])
-
-    return write
-
-
-def _number(value: Any) -> str:
-    """The shortest form that reads back to the same float32."""
-    return str(value)
-
-
-# For reading --------------------------------------------------------------------------------------
-
-
-def _lines(model: "Model") -> Write:
-    """Print a line for each sample, those of a file below each other."""
-
-    def write(names: Sequence[str], outputs: Any) -> None:
-        width = max(map(len, names))
-        for name, output in zip(names, outputs, strict=True):
-            print(f"{name.ljust(width)}  {_words(model, output)}")
-
-    return write
-
-
-def _words(model: "Model", output: Any) -> str:
-    """The likeliest classes and their probabilities, or the numbers."""
-    import numpy as np
-
-    classes = _classes(model)
-    if classes is None:
-        flat = output.ravel()
-        shown = "  ".join(f"{value:.6g}" for value in flat[:SHOWN_NUMBERS])
-        return shown + ("  ..." if flat.size > SHOWN_NUMBERS else "")
-    if output.ndim > 1:  # the share of positions where each is the likeliest
-        best = output.argmax(0)
-        output = np.bincount(best.ravel(), minlength=len(output)) / best.size
-    order = (-output).argsort(kind="stable")[:SHOWN_CLASSES]
-    return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in order)
-
-
-def _classes(model: "Model") -> Sequence[str] | None:
-    """The names of the classes; None where outputs are numbers."""
-    if model.loss != "cross_entropy":
-        return None
-    return model.classes or tuple(map(str, range(model.graph.output.channels)))

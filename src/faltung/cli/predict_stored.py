@@ -43,17 +43,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dense", action="store_true", help="with --out: the network of a classifier, made dense"
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="with --out: replace a Zarr array that is there"
+        "--overwrite",
+        action="store_true",
+        help="replace the Zarr array of --out, or the table of --csv, that is there",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict one stored picture; 1 if outputs are not finite somewhere."""
-    from faltung.train.run_model import load_model
+    from faltung.train.opened import open_model
 
     if len(arguments.files) > 1:
         raise FaltungError(f"--out={arguments.out}: is for one FILE, got {len(arguments.files)}")
-    model, _ = load_model(arguments.run_folder)
+    model = open_model(arguments.run_folder)
     if arguments.dense:
         model = model.dense()
     if not model.graph.output.space:

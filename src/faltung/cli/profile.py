@@ -32,7 +32,9 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``profile``."""
     parser.epilog = HELP
-    parser.add_argument("net", metavar="NET", help="a file model.onnx, or of `faltung nets`")
+    parser.add_argument(
+        "net", metavar="NET", help="of `faltung nets`, a file model.onnx, a run or a saved model"
+    )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples (default: 1)")
     parser.add_argument(
         "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     whole("largest", arguments.largest, 1)
     of_file = arguments.net.lower().endswith(".onnx")
     measured = _yardsticks() if arguments.markdown else None
-    found = _of_file(arguments) if of_file else _of_net(arguments)
+    found = _of_file(arguments) if of_file else _of_run(arguments) or _of_net(arguments)
     if arguments.json:
         import json
 
@@ -100,6 +102,26 @@ def _yardsticks() -> "Yardsticks":
     from faltung.runtime.threads import get_threads
 
     return yardsticks(get_threads())
+
+
+def _of_run(arguments: argparse.Namespace) -> "Profile | None":
+    """Of a run, or of a model in a file; None of anything else."""
+    from pathlib import Path
+
+    from faltung.program.inference import Inference
+    from faltung.program.profile import profile
+    from faltung.train.opened import open_model, run_of
+
+    place = Path(arguments.net)
+    if run_of(place) is None and place.suffix.lower() != ".safetensors":
+        return None
+    for name, option in (("shape", []), ("input", None)):
+        if getattr(arguments, name) != option:
+            raise FaltungError(f"{name}: a trained model says the shape of its samples")
+    model = open_model(place)
+    if arguments.training:
+        return _of_step(model.training_graph, model.state, arguments)
+    return profile(Inference(model.graph, model.state, arguments.batch), arguments.repeats)
 
 
 def _of_net(arguments: argparse.Namespace) -> "Profile":

@@ -105,27 +105,21 @@ def _stored(arguments: argparse.Namespace) -> "Summary | None":
     """The summary of a run or of a model in a file; None of anything else."""
     from faltung.formats.tensors import load_tensors
     from faltung.graph.summary import summary, with_bits
-    from faltung.train.model import Model
-    from faltung.train.run_folder import BEST, CONFIG, LAST
-    from faltung.train.run_model import load_model
+    from faltung.train.opened import opened, run_of
 
     path = Path(arguments.net)
-    is_run = (path / CONFIG).is_file()
-    if not is_run and path.suffix.lower() != ".safetensors":
+    if run_of(path) is None and path.suffix.lower() != ".safetensors":
         return None
     _check_options(arguments, "input", None)
-    if is_run:
-        model, folder = load_model(path)
-        path = folder.path / (BEST if (folder.path / BEST).is_file() else LAST)
-    else:
-        model = Model.load(path)
+    found = opened(path)
+    model = found.model
     bits: dict[str, float] = {}
-    load_tensors(path, own=is_run, bits=bits)
+    load_tensors(found.file, own=found.folder is not None, bits=bits)
     known = {p.name for p in model.training_graph.parameters}
     # The last checkpoint of a run also has the state of its optimizer.
     mine = {name: each for name, each in bits.items() if name.removesuffix(".palette") in known}
     graph = model.training_graph if arguments.training else model.graph
-    return with_bits(summary(graph), mine, path.stat().st_size)
+    return with_bits(summary(graph), mine, found.file.stat().st_size)
 
 
 def _check_options(arguments: argparse.Namespace, *more: object) -> None:

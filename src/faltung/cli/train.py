@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
 from faltung.cli.options import options
-from faltung.cli.train_options import AUGMENT, SETTINGS, TAUGHT, configure
+from faltung.cli.train_options import AUGMENT, SETTINGS, TAUGHT, WATCHED, configure
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ __all__ = ["ARGUMENTS", "configure", "run"]
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"fraction": "held_out", "n": "threads"}
+# What may be given with --resume: nothing that the weights depend on but the length of the run.
+_UNCHANGED = ("command", "resume", "threads", "epochs", *WATCHED)
 SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
@@ -70,14 +72,14 @@ def _check(arguments: argparse.Namespace) -> None:
     given = [
         called.get(name, f"--{name.replace('_', '-')}")
         for name, value in vars(arguments).items()
-        if value is not None and name not in ("command", "resume", "threads", "epochs")
+        if value is not None and name not in _UNCHANGED
     ]
     if arguments.resume is None and arguments.data is None:
         raise FaltungError("give DATA or --resume RUN")
     if arguments.resume is not None and given:
         raise FaltungError(
-            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --epochs and "
-            "--threads may be given)"
+            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --epochs, "
+            f"--threads and {', '.join('--' + name for name in WATCHED)} may be given)"
         )
 
 
@@ -85,7 +87,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
     from faltung.train import session
 
     if arguments.resume is not None:
-        return session.resume(arguments.resume, arguments.epochs)
+        return session.resume(arguments.resume, arguments.epochs, _given(arguments, WATCHED))
     reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
@@ -99,8 +101,10 @@ def _session(arguments: argparse.Namespace) -> "Session":
         settings=settings,
         reading=reading,
         held_out=arguments.held_out,
+        val=arguments.val,
         start=arguments.start,
         out=arguments.out,
+        watch=_given(arguments, WATCHED),
         **_given(arguments, ["teacher", *TAUGHT]),
     )
 

@@ -1,6 +1,7 @@
 """The options of ``faltung train``: a row for each, and the text of its help."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from faltung.cli.parser import whole_number
@@ -9,7 +10,8 @@ from faltung.train import defaults
 HELP = """\
 DATA is one of
   digits              1,797 handwritten digits that come with faltung
-  a folder            of pictures or NIfTI volumes, one subfolder per class
+  a folder            of pictures or NIfTI volumes, one subfolder per class; or
+                      with train/ and val/ in it, each with such subfolders
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
@@ -19,7 +21,8 @@ Some data have settings of their own; options override them:
 {presets}
 
 --resume continues a run where it stopped. The result has the same bits as if
-the run had never been interrupted, so nothing but --threads may be changed.
+the run had never been interrupted, so nothing but --threads may be changed, and
+what watches it: --tensorboard, --mlflow.
 With --epochs N a run, finished or not, goes on to another length, along its
 schedule as it is for N epochs.
 
@@ -35,8 +38,16 @@ first; or all-but-last.
 --teacher RUN lets the network learn from the answers of RUN, usually a larger
 network trained on the same data, beside the labels (distillation).
 
---metric is one of
+--metric, which chooses the best epoch, and --metrics, which are noted too, are of
 {metrics}
+
+--lr find tries learning rates in some 100 steps before the run, from far too
+small to far too large, takes a tenth of that with the least loss, and shows them
+in the report. The weights are afterwards as before, and the run can be repeated.
+
+--accumulate 4 changes the weights once in four batches, as one batch of four
+times the size would, in a quarter of its memory. Batch normalisation alone
+differs: it normalises what is computed at once.
 
 examples:
   faltung train digits
@@ -48,13 +59,29 @@ examples:
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
 """
+
+
+def rate(text: str) -> float | str:
+    """A learning rate, or "find". ValueError: neither."""
+    try:
+        return text if text == "find" else float(text)
+    except ValueError:
+        raise ValueError("must be a number or find") from None
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",")]
+
+
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
-SETTINGS: dict[str, tuple[type, str]] = {
+SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
     "batch": (int, f"samples per step (default: {defaults.BATCH})"),
+    "accumulate": (int, "batches whose gradients one step adds up (default: 1)"),
     "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
-    "lr": (float, f"highest learning rate (default: {_LR})"),
+    "lr": (rate, f"highest learning rate, or find: by a range test (default: {_LR})"),
     "momentum": (float, f"momentum of sgd (default: {defaults.MOMENTUM})"),
     "nesterov": (bool, "use Nesterov momentum in sgd"),
     "decay": (float, f"weight decay (default: {defaults.DECAY})"),
@@ -67,7 +94,9 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
+    "metrics": (names, "further metrics of each validation, such as f1,auc"),
     "patience": (int, "stop after this many epochs without a better validation"),
+    "ema": (float, "judge and keep a moving average of the weights: what stays at a step: 0.999"),
     "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
     "sampler": (
         str,
@@ -80,7 +109,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     ),
     "seed": (int, f"seed of weights, order, augmentation and split (default: {defaults.SEED})"),
 }
-AUGMENT: dict[str, tuple[type, str]] = {
+AUGMENT: dict[str, tuple[Callable[[str], Any], str]] = {
     "shift": (int, "shift pictures by up to this many pixels"),
     "flip": (bool, "mirror half of the pictures, left to right"),
     "flip_all": (bool, "mirror half of them along each axis"),
@@ -89,7 +118,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "scale": (float, "enlarge or shrink by a factor of up to 1 + X; series in time"),
     "bend": (float, "displace by up to this many pixels or steps, smoothly"),
     "randaugment": (int, "make this many random changes of each picture (RandAugment)"),
-    "magnitude": (float, "their strength, from 0 to 10 (default: 9)"),
+    "magnitude": (float, "their strength, from 0 to 10 (default: 9.0)"),
     "colour": (float, "change brightness, contrast and saturation by up to this part"),
     "erase": (float, "replace a box by noise, with this probability"),
     "cutout": (int, "blank out a square with sides of this many pixels"),
@@ -101,12 +130,19 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "fill": (str, "what is outside of samples that move: zero or edge (default: zero)"),
 }
 # Arguments of ``Teacher``.
-TAUGHT: dict[str, tuple[type, str]] = {
+TAUGHT: dict[str, tuple[Callable[[str], Any], str]] = {
     "distil": (float, f"the teacher's part of the loss, up to 1 (default: {defaults.DISTIL:g})"),
     "temperature": (
         float,
         f"of its answers, above 1 for softer ones (default: {defaults.TEMPERATURE:g})",
     ),
+}
+
+
+# Programs that can watch a run, and where what they read goes.
+WATCHED = {
+    "tensorboard": "write event files for TensorBoard into this folder",
+    "mlflow": "note the run in the database of MLflow in this folder",
 }
 
 
@@ -144,6 +180,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
     _add(parser.add_argument_group("training"), SETTINGS)
+    group = parser.add_argument_group("other programs")
+    for name, text in WATCHED.items():
+        group.add_argument(f"--{name}", metavar="FOLDER", help=text)
     group = parser.add_argument_group("distillation")
     group.add_argument(
         "--teacher", metavar="RUN", help="learn from the answers of this run or model too"
@@ -156,6 +195,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="part of the samples held out for validation, 0 to train on everything "
         f"(default: {defaults.HELD_OUT})",
+    )
+    group.add_argument(
+        "--val",
+        metavar="DATA",
+        help="samples to validate on, of any kind that DATA may be (default: the folder val/ in "
+        "DATA, if it has train/ and val/, else a part of the samples)",
     )
     group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
     group.add_argument(
@@ -183,13 +228,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add(parser.add_argument_group("augmentation"), AUGMENT)
 
 
-def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
+def _add(group: Any, options: Mapping[str, tuple[Callable[[str], Any], str]]) -> None:
     for name, (kind, text) in options.items():
         option = "--" + name.replace("_", "-")
         if kind is bool:
             group.add_argument(option, action="store_true", default=None, help=text)
         else:
-            metavar = {int: "N", float: "X", str: "NAME"}[kind]
+            metavar = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME"}[kind]
             group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 

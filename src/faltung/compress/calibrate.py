@@ -141,7 +141,7 @@ def grid_for(h: Histogram, how: Choice) -> Quantise:
     x, n = h.numbers()
     reach = max(h.most, -h.least)
     if reach <= 0 or not n.size:
-        return Quantise(1.0, 0, 0, how.levels - 1)
+        return Quantise(1.0, zero=0, low=0, high=how.levels - 1)
     candidates = list(_candidates(h, how.levels))
     if how.method == "max":
         return candidates[0]
@@ -168,7 +168,7 @@ def _candidates(h: Histogram, levels: int) -> Iterable[Quantise]:
     first = scale
     while scale >= max(SMALLEST, first / FINEST):
         for zero in _zeros(h, scale, top):
-            yield Quantise(scale, zero, 0, top)
+            yield Quantise(scale, zero=zero, low=0, high=top)
         scale = _finer(scale)
 
 

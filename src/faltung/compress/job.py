@@ -27,6 +27,7 @@ from faltung.geometry.check import show as shown
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
 from faltung.train.evaluate import evaluate
+from faltung.train.places import with_relative
 from faltung.train.report import ReportData, write_report
 from faltung.train.run_dataset import described
 from faltung.train.run_folder import BEST, CONFIG, LAST, METRICS, RunFolder
@@ -120,7 +121,8 @@ class Job:
             **of_model(model, step.config, found, report),
         )
         write_report(folder.report, data, own=True)
-        folder.rewrite(step.config)
+        about = with_relative(step.config["data"], folder.path)
+        folder.rewrite({**step.config, "data": about})
 
 
 # Opening ------------------------------------------------------------------------------------------

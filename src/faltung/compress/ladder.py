@@ -278,9 +278,7 @@ class _Maker:
         yield self._measured(self._named("coded", made), made, form="coded")
 
     def _rate(self) -> float:
-        known = self.settings.resolved().lr
-        assert known is not None
-        return known / 2
+        return self.settings.rate / 2
 
     def _named(self, name: str, model: Model) -> Rung:
         formula, says = FORMULAS[name]

@@ -196,15 +196,15 @@ def _settings(task: Task, epochs: int = 1) -> Settings:
     no longer follow.
     """
     known = (task.settings or Settings(loss=task.loss, seed=task.seed)).resolved()  # type: ignore[arg-type]
-    assert known.lr is not None
     return replace(
         known,
         epochs=epochs,
-        lr=RATE * known.lr,
+        lr=RATE * known.rate,
         decay=0.0,
         schedule="cosine",
         warmup=0.0,
         patience=None,
+        ema=None,
         freeze=(),
         lengthened=(),
     )

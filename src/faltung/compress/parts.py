@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from faltung.data.names import printable
+from faltung.data.open import NAMED
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.source import Source, Subset, in_units, split
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
+from faltung.train.defaults import HELD_OUT
 from faltung.train.model import Model
-from faltung.train.run_dataset import data_table, described, like, open_like, opened, parts
+from faltung.train.opened import Opened, opened
+from faltung.train.run_dataset import data_table, described, like, open_like, parts, reopened
+from faltung.train.run_dataset import opened as opened_data
 from faltung.train.run_folder import BEST, CONFIG, RunFolder
-from faltung.train.run_model import load_model, table
 from faltung.train.settings import Settings
 from faltung.train.vocabulary import check_tokens_known
 
@@ -65,10 +68,13 @@ def open_run(
     ValueError, OSError: no run, or one whose data are gone or have changed, or other data that do
     not fit it.
     """
-    model, folder = load_model(run)
+    found = opened(run)
+    if found.folder is None:
+        return _open_model(found, data, reading or {})
+    model, folder = found.model, found.folder
     about, where = data_table(folder), folder.path / CONFIG
     try:
-        settings = Settings.from_dict(table(folder, "train"))
+        settings = found.settings()
     except (TypeError, ValueError) as error:
         raise FaltungError(f"{where}: [train]: {error}") from error
     source = _trained_on(folder, about)
@@ -83,15 +89,54 @@ def open_run(
         )
     else:
         choose, report = halves(held, settings.seed)
-    found = (in_units(part, model.units, printable(run)) for part in (train, choose, report))
+    each = (in_units(part, model.units, printable(run)) for part in (train, choose, report))
     best = folder.path / BEST
-    return Origin(model, settings, Parts(*found), folder.config, best if best.is_file() else None)
+    return Origin(model, settings, Parts(*each), folder.config, best if best.is_file() else None)
+
+
+def _open_model(found: Opened, data: str | None, reading: Mapping[str, Any]) -> Origin:
+    """A model alone: of the data one part tunes, and halves of the other choose and report.
+    ValueError: no data, or such as do not fit it.
+    """
+    model = found.model
+    if data is None:
+        raise FaltungError(
+            f"{found.said}: is a model alone, without its run: give DATA, of which a part tunes, "
+            "a part chooses and a part reports"
+        )
+    settings, wanted = found.settings(), like(model, None)
+    about = {
+        "path": os.path.abspath(data) if data not in NAMED else data,
+        "kind": wanted.kind,
+        "targets": "numbers" if model.loss == "mse" else "labels",
+        "held_out": HELD_OUT,
+        **({"channels": wanted.shape[0], "size": list(wanted.shape[1:])} if wanted.fit else {}),
+        **{"strict": False, **reading},
+    }
+    source = opened_data(about)
+    own = model.classes is None or source.classes == model.classes
+    if source.shape != model.input_shape or not own:
+        what = f"samples of shape {source.shape}" if own else f"the classes {source.classes}"
+        raise FaltungError(
+            f"{printable(data)}: has {what}: must be {model.input_shape if own else model.classes}"
+        )
+    train, held = parts(source, HELD_OUT, settings.seed)
+    assert held is not None
+    halved = (train, *halves(held, settings.seed))
+    config = {
+        "data": {name: value for name, value in about.items() if value is not None}
+        | described(source),
+        "net": {"name": found.file.stem},
+        "train": settings.as_dict(),
+    }
+    each = (in_units(part, model.units, printable(data)) for part in halved)
+    return Origin(model, settings, Parts(*each), config)
 
 
 def _trained_on(folder: RunFolder, about: Mapping[str, Any]) -> Source:
     """The samples of a run. ValueError, OSError: they are gone, or have changed."""
     try:
-        source = opened(about)
+        _, source = reopened(folder)
     except OSError as error:
         error.add_note("Compressing a run needs the samples that it was trained on, to tune with.")
         raise

@@ -48,15 +48,15 @@ class Tuning:
 def settings_for(trained: Settings, epochs: int) -> Settings:
     """How a model is tuned that was trained in this way: shorter and more gently, all of it."""
     known = trained.resolved()
-    assert known.lr is not None
     return replace(
         known,
         epochs=epochs,
-        lr=RATE * known.lr,
+        lr=RATE * known.rate,
         schedule="cosine",
         warmup=0.1,
         metric=None,  # limits are about accuracy
         patience=None,
+        ema=None,
         freeze=(),
         lengthened=(),
     )

@@ -11,6 +11,12 @@ from pathlib import Path
 from faltung.data.names import printable
 
 HEAD_BYTES = 4096
+FTYP_BYTES = 64  # in which the brands lie of any file of ISO/IEC 14496-12 that programs write
+# Brands of HEIF (ISO/IEC 23008-12, B.4), with HEVC: single pictures and sequences.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+# Says neither which codec nor which extension.
+GENERAL = (b"mif1", b"msf1")
+AVIF = (b"avif", b"avis")
 
 # What a file begins with, and what it then is.
 _BEGINS = (
@@ -66,6 +72,11 @@ _OWN = {
     ".tif": "a TIFF picture",
     ".tiff": "a TIFF picture",
     ".webp": "a WebP picture",
+    ".avif": "a picture in AVIF",
+    ".heic": "a picture in HEIC",
+    ".heif": "a picture in HEIC",
+    ".mp4": "a video",
+    ".mov": "a video",
     ".csv": "text",
     ".tsv": "text",
     ".txt": "text",
@@ -88,6 +99,18 @@ def looks_like(path: Path) -> str | None:
         return None
 
 
+def brand(head: bytes) -> str | None:
+    """ "HEIC" or "AVIF", if a file that begins so is one."""
+    if head[4:8] != b"ftyp":
+        return None
+    length = min(max(int.from_bytes(head[:4], "big"), 12), FTYP_BYTES)
+    brands = [head[8:12], *(head[i : i + 4] for i in range(16, length - 3, 4))]
+    for name, known in (("AVIF", AVIF), ("HEIC", HEIC), ("HEIC", GENERAL)):
+        if any(each in known for each in brands):
+            return name
+    return None
+
+
 def _of(head: bytes, path: Path) -> str | None:
     if not head:
         return "empty"
@@ -104,7 +127,8 @@ def _of(head: bytes, path: Path) -> str | None:
     if head[:4] == b"RIFF":
         return "a WebP picture" if head[8:12] == b"WEBP" else "a RIFF file (sound or video)"
     if head[4:8] == b"ftyp":
-        return "an MP4, HEIC or AVIF file"
+        picture = brand(head)
+        return "a video (MP4 or MOV)" if picture is None else f"a picture in {picture}"
     if not head.strip(b"\0"):
         return "nothing but zeros at its start, so the copy is not whole"
     if text[:1] in (b"{", b"[") and _is_text(head):

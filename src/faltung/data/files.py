@@ -15,7 +15,7 @@ from faltung.data.idx import read_idx
 from faltung.data.layout import samples_of_file
 from faltung.data.like import Like
 from faltung.data.limits import check_finite, exists, regular
-from faltung.data.names import printable
+from faltung.data.names import escaped, printable
 from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
 from faltung.data.units import Units, units_of
@@ -99,7 +99,8 @@ def read_files(
         check_finite(part, where)
         parts.append(part)
         single = len(part) == 1
-        names += [where] if single else [f"{where}[{i}]" for i in range(len(part))]
+        called = escaped(given)
+        names += [called] if single else [f"{called}[{i}]" for i in range(len(part))]
     if not parts:
         raise FaltungError("paths: name at least one file")
     return np.concatenate(parts), tuple(names)

@@ -24,7 +24,7 @@ from faltung.data.names import (
     printable,
 )
 from faltung.data.options import Options
-from faltung.data.source import Indices, scaled
+from faltung.data.source import Indices, Source, scaled
 from faltung.data.units import Units, is_whole, white_of
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -61,7 +61,7 @@ class Listing:
 
 def class_folders(root: Path) -> list[Path]:
     """The folders within ``root`` that are not hidden, in order."""
-    found = {path.name: path for path in root.iterdir() if path.is_dir() and not _hidden(path)}
+    found = {path.name: path for path in root.iterdir() if path.is_dir() and not hidden(path)}
     return [found[name] for name in in_order(found)]
 
 
@@ -89,14 +89,14 @@ def walk(root: Path, options: Options) -> Listing:
         )
     _check_names(folders, where, options)
     for path in sorted(root.iterdir()):
-        if not path.is_dir() and not _hidden(path):
+        if not path.is_dir() and not hidden(path):
             found.skip(path, "lies outside the folders of the classes")
     real = root.resolve()
     for folder in folders:
         _stay_inside(folder, root, real)
         before, inner = len(found.files), []
         for path in sorted(folder.iterdir()):
-            if _hidden(path):
+            if hidden(path):
                 continue
             if _can_be_read(path, found, real):
                 found.files.append(path)
@@ -119,7 +119,8 @@ def _check_names(folders: Sequence[Path], where: str, options: Options) -> None:
         number_classes(names, f"{where}: folders", options.classes)
 
 
-def _hidden(path: Path) -> bool:
+def hidden(path: Path) -> bool:
+    """Whether a name is one that systems leave in folders, and people do not see."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
@@ -301,6 +302,7 @@ class FileSource:
         first: Iterable[Array] = (),
     ) -> None:
         self.kind, self.shape, self.skipped = kind, shape, tuple(found.skipped)
+        self.held: Source | None = None  # what is held out of it, if that is known
         self.units, self.dtype = units, dtype
         where = printable(found.root.name)
         self.targets: Array

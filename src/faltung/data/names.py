@@ -24,13 +24,31 @@ def printable(name: object) -> str:
 
     A file can be called ``"\x1b[2J\n.png"``; a terminal or a CSV file must not obey it.
     """
-    text = str(name)
-    if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode()
-            for c in text
-        )
+    text = escaped(name)
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
+
+
+def escaped(name: object) -> str:
+    """``printable``, whole: what a table calls a file must still be the name of that file."""
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def natural(name: str) -> tuple[tuple[int, str] | str, ...]:
+    """A key to sort names by as people do: frame 2 before frame 10.
+
+    >>> sorted(["10.png", "2.png", "b", "02.png"], key=natural)
+    ['02.png', '2.png', '10.png', 'b']
+    """
+    parts = re.split(r"(\d+)", name)  # text and numbers by turns, text first
+    key: list[tuple[int, str] | str] = []
+    for i, part in enumerate(parts):
+        key.append((int(part), part) if i % 2 else part)
+    return tuple(key)
 
 
 def class_name(name: object) -> str:

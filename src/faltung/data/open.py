@@ -1,7 +1,9 @@
 """``open_source``: data of any kind, recognised and opened. A reader is a row of ``READERS``."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.contents import it_is
@@ -11,7 +13,8 @@ from faltung.data.like import Like
 from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
-from faltung.data.source import SampleKind, Source, in_units
+from faltung.data.source import SampleKind, Source, in_units, layout_in
+from faltung.data.split_folders import parts_of
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -27,14 +30,6 @@ class Reader:
     open: Callable[[Path, Options], Source]
 
 
-# The first that matches reads it.
-READERS = (
-    Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
-    Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
-    Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
-    Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
-    Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
-)
 # Data that come with Faltung, by name.
 NAMED: dict[str, Callable[[], Source]] = {"digits": digits}
 
@@ -52,6 +47,7 @@ def open_source(
     targets: TargetKind | None = None,
     like: Like | None = None,
     label: str | None = None,
+    val: str | Path | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -61,7 +57,8 @@ def open_source(
         "digits", which comes with Faltung, or the path of a folder of pictures or NIfTI volumes
         with one subfolder per class, of an ``.npz`` file with ``x`` and ``y``, of IDX files, or of
         a ``.csv``, ``.tsv``, ``.ts`` or ``.arff`` file with one series per line.
-        ``./digits`` is a path.
+        ``./digits`` is a path. Of a folder with ``train`` and ``val`` in it the first is opened,
+        and the second becomes the ``held`` of the source.
     strict : bool
         Whether a file that cannot be read is an error, instead of being skipped.
     kind : {"picture", "series", "volume", "text", "table"}, optional
@@ -85,6 +82,8 @@ def open_source(
         comes with its own split the part that training has not seen.
     label : str, optional
         The column of a text file that holds the labels. By default it is recognised by its name.
+    val : str or Path, optional
+        Data of any of these kinds to hold out, read like ``data``: the ``held`` of the source.
 
     Returns
     -------
@@ -115,7 +114,91 @@ def open_source(
         channels = like.shape[0] if kind in ("picture", "volume") else None
     options = Options(strict, kind, size, channels, classes, x, y, targets, like, label)  # type: ignore[arg-type]
     found = _opened(data, options)
+    if val is not None:
+        _check_other(data, val)
+        hold(found, _other(val, found, options))
     return found if like is None else in_units(found, like.meaning, printable(data))
+
+
+def hold(source: Source, held: Source) -> None:
+    """Note what is held out of a source."""
+    cast(Any, source).held = held
+
+
+def _check_other(data: str | Path, val: str | Path) -> None:
+    """TypeError, ValueError: what is held out is no name, or what is trained on."""
+    if not isinstance(val, str | Path):
+        raise FaltungTypeError(f"val={show(val)}: must be a name or a path")
+    if str(data) == str(val) or (exists(Path(val)) and Path(data).resolve() == Path(val).resolve()):
+        raise FaltungError(
+            f"val={printable(val)}: is the data themselves; name samples that are not trained on"
+        )
+
+
+def _other(val: str | Path, source: Source, options: Options) -> Source:
+    """``_held``, with messages that say which data they are about."""
+    said = f"val={printable(val)}"
+    try:
+        return _held(val, source, options)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).replace(f"data={printable(val)}", said)) from None
+    except FaltungError as error:
+        about = str(error).removeprefix(f"data={printable(val)}: ")
+        raise FaltungError(f"{said}: {about}") from None
+
+
+def _held(data: str | Path, source: Source, options: Options) -> Source:
+    """Samples to hold out, read like those of a source. ValueError: they are of another shape."""
+    like = Like(
+        source.kind,  # type: ignore[arg-type]
+        source.shape,
+        fit=options.size is not None,
+        units=getattr(source, "units", None),
+        layout=layout_in(source),
+        columns=getattr(source, "columns", None),
+        label=getattr(source, "label", None),
+        x=options.x,
+        y=options.y,
+    )
+    classes = source.classes
+    asked = replace(
+        options,
+        kind=like.kind,
+        size=like.shape[1:] if like.fit else None,
+        channels=like.shape[0] if like.kind in ("picture", "volume") else None,
+        classes=classes,
+        like=like,
+        targets="labels" if classes is not None else "numbers",
+    )
+    found = _opened(data, asked)
+    if found.shape != source.shape:
+        raise FaltungError(
+            f"{printable(data)}: has samples of shape {found.shape}, the others are "
+            f"{source.shape}: must be the same"
+        )
+    return found
+
+
+def _open_parts(path: Path, options: Options) -> Source:
+    """A folder with ``train/`` and ``val/``: the first, with the second held out of it; for a
+    network that is trained already, what training has not seen.
+    """
+    parts = parts_of(path)
+    assert parts is not None
+    if options.like is not None:
+        return _opened(parts.unseen, options)
+    source = _opened(parts.train, options)
+    if parts.held is not None:
+        held = _held(parts.held, source, options)
+        hold(source, held)
+        name = printable(parts.held.name)
+        cast(Any, source).skipped += tuple(f"{name}/{line}" for line in held.skipped)
+    cast(Any, source).skipped += parts.beside
+    return source
+
+
+def _is_split(path: Path) -> bool:
+    return path.is_dir() and parts_of(path) is not None
 
 
 def _opened(data: str | Path, options: Options) -> Source:
@@ -164,3 +247,14 @@ def _named(name: str, options: Options) -> Source:
         if asked not in (None, has):
             raise FaltungError(f"{option}={show(asked)}: data={name}: has {has}, not {asked}")
     return found
+
+
+# The first that matches reads it.
+READERS = (
+    Reader("a folder with train/ and val/ in it", _is_split, _open_parts),
+    Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
+    Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
+    Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
+    Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
+    Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
+)

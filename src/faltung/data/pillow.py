@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data import deep, netpbm
+from faltung.data import deep, heif, netpbm
 from faltung.data.folder import Broken
 from faltung.data.layers import DEEP, Layers, other_channels, turned
 from faltung.data.limits import needs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Pillow knows other formats, some of which start other programs (EPS) or are not pictures.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "AVIF", "JPEG2000", "HEIF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 CLEAR = ("RGBA", "LA", "PA")
@@ -113,6 +113,7 @@ def opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
     """A picture, with only its header read. ValueError: larger than Pillow's limit."""
     image_module = pillow()
     most = image_module.MAX_IMAGE_PIXELS
+    heif.plug_in(file, image_module)
     file.seek(0)
     known = [name for name in FORMATS if name in image_module.OPEN]
     try:

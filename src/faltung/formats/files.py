@@ -52,13 +52,15 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes | Writer, *, own: bool = False) -> None:
+def write_whole(
+    path: str | os.PathLike[str], data: bytes | Writer, *, own: bool = False, new: bool = False
+) -> None:
     """Write a file atomically: these bytes, or what the function ``data`` writes to an open file.
 
     If anything fails, also in ``data``, the file stays as it was and no other file is left; only
     ``kill -9`` and power cuts leave the temporary file (see ``sweep``). A link is followed, or with
-    ``own`` replaced. OSError, naming the file: disk full, folder missing or not writable.
-    ValueError: ``path`` is not a file.
+    ``own`` replaced. OSError, naming the file: disk full, folder missing or not writable; with
+    ``new``, where nothing may be replaced, FileExistsError. ValueError: ``path`` is not a file.
     """
     target = Path(path) if own else Path(os.path.realpath(path))
     mode = _mode(path, target)
@@ -66,7 +68,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Writer, *, own: bool
     try:
         try:
             _write(part, data, mode)
-            os.replace(part, target)
+            (_put if new else os.replace)(part, target)
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -76,6 +78,18 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Writer, *, own: bool
         _sync_folder(target.parent)
     except OSError as error:
         raise problem(path, error, "written, but perhaps lost in a power cut") from error
+
+
+def _put(part: Path, target: Path) -> None:
+    """Give a file its name, if nothing has it. FileExistsError."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "already exists") from None
+        os.rename(part, target)
 
 
 def _mode(path: str | os.PathLike[str], target: Path) -> int | None:

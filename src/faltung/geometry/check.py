@@ -35,7 +35,10 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> str:
     """The argument ``name``, which must be one of these words. ValueError."""
     listed = tuple(choices)
     if not isinstance(value, str) or value not in listed:
-        raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(listed)}")
+        from faltung.geometry.words import VALUES, meant
+
+        said = meant(value, listed, VALUES.get(name))
+        raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(listed)}{said}")
     return value
 
 

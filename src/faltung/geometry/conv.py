@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
+from faltung.geometry.calls import explained
 from faltung.geometry.check import integers, one_of, per_axis, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
@@ -214,6 +215,7 @@ class ConvSpec(Axes):
         return Ladder(dense=inputs * outputs, local=local, conv=self.weight_parameters)
 
 
+@explained
 def conv_spec(
     input_shape: Sequence[int],
     weight_shape: Sequence[int],

@@ -11,8 +11,8 @@ standard decorator. It has no ``order`` and no ``unsafe_hash``, and knows no ``I
 
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError, field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, MISSING, Field, FrozenInstanceError, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_origin
 
@@ -44,6 +44,9 @@ class _Options(NamedTuple):
 # Annotations that Python 3.14 has not evaluated yet may name what only type checkers import: its
 # format 3 leaves those as they are.
 _LATER: dict[str, Any] = {"format": 3} if sys.version_info >= (3, 14) else {}
+# What a class may have: a static method of an ``__init__`` and the name of its class, which gives
+# the ``__init__`` to have instead.
+WRAP = "wrapped_init"
 # Where the standard library and ``match`` look.
 _FIELDS, _OPTIONS, _MATCHED = "__dataclass_fields__", "__dataclass_params__", "__match_args__"
 
@@ -52,8 +55,7 @@ def _declared(cls: Any, options: _Options) -> Any:
     if options.order or options.unsafe_hash:
         raise TypeError(f"{cls.__name__}: a record has no order and no unsafe_hash")
     found = _inherited(cls, options)
-    own = [_field(cls, name, kind, options) for name, kind in _annotations(cls).items()]
-    found |= {each.name: each for each in own if each is not None}
+    found |= {each.name: each for each in _own_fields(cls, options)}
     _check_defaults(cls, found)
     names = tuple(n for n, f in found.items() if f.init and not f.kw_only)
     if options.match_args and "__match_args__" not in cls.__dict__:
@@ -84,18 +86,32 @@ def _annotations(cls: Any) -> dict[str, Any]:
     return dict(inspect.get_annotations(cls, **_LATER))
 
 
-def _field(cls: Any, name: str, kind: Any, options: _Options) -> Any:
-    """The field of an annotation; None of a class variable."""
+def _own_fields(cls: Any, options: _Options) -> Iterator[Any]:
+    """The fields that a class itself declares; those below ``_: KW_ONLY`` by keyword alone."""
+    by_keyword = options.kw_only
+    for name, kind in _annotations(cls).items():
+        text = kind.rpartition(".")[2] if isinstance(kind, str) else ""
+        if kind is KW_ONLY or text == "KW_ONLY":
+            by_keyword = True
+        elif not _of_class(kind):
+            yield _field(cls, name, kind, by_keyword)
+
+
+def _of_class(kind: Any) -> bool:
+    """Whether an annotation is of a class variable."""
     text = kind.rpartition("typing.")[2] if isinstance(kind, str) else ""
-    if kind is ClassVar or get_origin(kind) is ClassVar or text.startswith("ClassVar"):
-        return None
+    return kind is ClassVar or get_origin(kind) is ClassVar or text.startswith("ClassVar")
+
+
+def _field(cls: Any, name: str, kind: Any, by_keyword: bool) -> Any:
+    """The field of an annotation."""
     default = cls.__dict__.get(name, MISSING)
     made: Any = default if isinstance(default, Field) else field(default=default)
     if made.default is not MISSING and made.default.__class__.__hash__ is None:
         raise ValueError(f"{cls.__name__}.{name}={made.default!r}: use default_factory")
     made.name, made.type, made._field_type = name, kind, _OF_FIELDS  # as ``fields`` asks for
     if made.kw_only is MISSING:
-        made.kw_only = options.kw_only
+        made.kw_only = by_keyword
     if made.default is not MISSING:
         setattr(cls, name, made.default)
     elif isinstance(default, Field):
@@ -165,6 +181,11 @@ def _add_methods(cls: Any, found: list[Any], options: _Options) -> None:
             cls.__getstate__, cls.__setstate__ = _state, _set_state
 
 
+def is_record(cls: type) -> bool:
+    """Whether the ``__init__`` of a class is one that is made here, and not yet."""
+    return isinstance(cls.__dict__.get("__init__"), _Init)
+
+
 class _Init:
     """Stands for ``__init__`` until it is asked for, and then makes way for it."""
 
@@ -174,7 +195,9 @@ class _Init:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         cls = self._cls
         if cls.__dict__["__init__"] is self:
-            cls.__init__ = _init(cls)
+            made = _init(cls)
+            wrap = getattr(cls, WRAP, None)
+            cls.__init__ = made if wrap is None else wrap(made, cls.__name__)
         return cls.__dict__["__init__"].__get__(instance, owner)
 
 

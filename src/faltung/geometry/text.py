@@ -21,6 +21,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from faltung.geometry.calls import explained
 from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import NAMES, Padding
@@ -50,6 +51,7 @@ OPTIONS: Patterns = {
 _DTYPES = {word: dtype for dtype, word in DTYPE_WORDS.items()}
 
 
+@explained
 def parse(text: str) -> ConvSpec:
     """The problem that one line of text means.
 

@@ -4,10 +4,10 @@ Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the 
 to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.geometry.expr import at_least, operand, select, unary
 from faltung.geometry.record import dataclass
 from faltung.graph.backward import Backward
@@ -214,23 +214,30 @@ def pullback(
 
 
 def sensitivity(
-    graph: Graph, of: Value, to: Value, statistics: Mapping[str, Statistics | Node] | None = None
-) -> tuple[tuple[Node, ...], Value, Value]:
-    """How a sum over the value ``of`` changes with the value ``to``, at inference.
+    graph: Graph,
+    of: Value,
+    to: Sequence[Value],
+    statistics: Mapping[str, Statistics | Node] | None = None,
+) -> tuple[tuple[Node, ...], Value, list[Value]]:
+    """How a sum over the value ``of`` changes with the values ``to``, at inference.
 
     Returns the nodes of the graph and those that are added; the weights of the sum, a value of the
-    shape of ``of`` that is given from outside; and the gradient. ValueError: ``of`` does not depend
-    on ``to``.
+    shape of ``of`` that is given from outside; and the gradients. ValueError: ``of`` does not
+    depend on one of them; an operation on the way has no gradient.
     """
     backward = Backward(graph, statistics or {})
-    backward.require(to)
+    backward.require(*to)
     weights = Value("weights of the sum", of.shape, samples=of.samples)
     backward.give(of, weights)
     _run(backward)
-    grad = backward.gradient(to)
-    if grad is None:
-        raise FaltungError(f"to={to.name!r}: {of.name!r} does not depend on it")
-    return (*graph.nodes, *backward.nodes.made), weights, grad
+    grads = []
+    for value in to:
+        grad = backward.gradient(value)
+        if grad is None:
+            name = value.name.partition(":")[0]
+            raise FaltungError(f"of={name!r}: the output does not change with this layer")
+        grads.append(grad)
+    return (*graph.nodes, *backward.nodes.made), weights, grads
 
 
 def _run(backward: Backward) -> None:
@@ -248,8 +255,10 @@ def _run(backward: Backward) -> None:
             normalise(backward, grads[0], whole)
         elif whole is not None:  # what was taken apart has a rule for all of it
             RULES[type(whole.op)](backward, whole, grads)
-        else:
+        elif type(node.op) in RULES:
             RULES[type(node.op)](backward, node, grads)
+        else:
+            raise UnsupportedError(f"net: {node.layer!r} has no gradient ({node.op})")
 
 
 # Answers ---------------------------------------------------------------------------------------

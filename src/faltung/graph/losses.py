@@ -5,11 +5,14 @@ output and its target, summed over every element: binary cross-entropy, of sever
 sample may have at once, after a sigmoid; squared, absolute and Huber's errors of numbers.
 """
 
+from functools import lru_cache
 from typing import Literal, get_args
 
-from faltung.geometry.check import one_of
+from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, at_least, derivative, greater, maximum, operand, select
 from faltung.geometry.expr import unary as function
+from faltung.geometry.formula import as_text, parse
 from faltung.geometry.record import dataclass
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "dice"]
@@ -68,6 +71,40 @@ KINDS: dict[str, Kind] = {
 }
 
 
+NAMES = ("output", "target")
+EXAMPLE = "abs(output - target)"
+
+
+def check_loss(loss: object) -> str:
+    """The name of a loss, or the text of a formula of output and target. TypeError, ValueError."""
+    if isinstance(loss, str) and loss in KINDS:
+        return loss
+    if isinstance(loss, str) and (loss.strip().isidentifier() or not loss.strip()):
+        raise FaltungError(
+            f"loss={show(loss)}: must be one of {', '.join(LOSSES)}, or a formula such as "
+            f"'{EXAMPLE}'"
+        )
+    if not isinstance(loss, str | Expr):
+        raise FaltungTypeError(
+            f"loss={show(loss)}: must be one of {', '.join(LOSSES)}, or a formula such as "
+            f"'{EXAMPLE}'"
+        )
+    text = as_text(loss, NAMES, "loss")
+    formula = parse(text, NAMES, "loss")
+    if 0 not in formula.operands():
+        raise FaltungError(f"loss={show(text)}: must depend on output")
+    if derivative(formula, 0).value == 0:
+        raise FaltungError(f"loss={show(text)}: is flat in output, so there is nothing to learn")
+    return text
+
+
+@lru_cache(64)
 def kind_of(loss: str) -> Kind:
-    """What a loss is. ValueError: none of this name."""
-    return KINDS[one_of("loss", loss, LOSSES)]
+    """What a loss is. ValueError: neither a name nor a formula."""
+    known = check_loss(loss)
+    return KINDS.get(known) or Kind("numbers", formula=parse(known, NAMES, "loss"))
+
+
+def targets_of(loss: str | None) -> Targets:
+    """What a loss takes; of a network that was never trained, labels."""
+    return "labels" if loss is None else kind_of(loss).targets

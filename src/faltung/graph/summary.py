@@ -19,7 +19,7 @@ from faltung.graph.summary_table import short, table
 from faltung.graph.value import Graph, Node, Value, consumers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """A network on paper. ``str`` of it is a table of at most 100 columns.
 
@@ -107,7 +107,7 @@ class Summary:
             f"{short(self.activations, 'B')}, at most {short(self.live, 'B')} at once"
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.table()
 
 

@@ -96,7 +96,7 @@ def _cells(name: str, rows: Sequence[LayerRow], level: int, methods: bool) -> tu
     chosen = list(dict.fromkeys(row.method for row in rows if methods and row.method))
     return (
         title,
-        _what(rows),
+        described(rows),
         "x".join(map(str, last.output)),
         "" if last.field is None else _folded(last.field),
         count(sum(row.parameters for row in rows)),
@@ -113,7 +113,7 @@ def _paid(rows: Sequence[LayerRow], bits: Mapping[str, float]) -> tuple[str, str
     return (f"{total:,.0f}", f"{total / many:.2f}") if many and total else ("", "")
 
 
-def _what(rows: Sequence[LayerRow]) -> str:
+def described(rows: Sequence[LayerRow]) -> str:
     """The kinds of the layers of a line."""
     main = [row for row in rows if not row.follows] or list(rows)
     if len(main) == 1:

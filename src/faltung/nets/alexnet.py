@@ -66,7 +66,7 @@ def alexnet(
         name, channels = f"conv{i + 1}", scaled(channels, width)
         if i == 0:
             kernel, padding = STEM[stride]
-            layers.append(Conv(channels, kernel, stride, padding, name=name))
+            layers.append(Conv(channels, kernel, stride=stride, padding=padding, name=name))
         else:
             kernel = 5 if i == 1 else 3
             layers.append(Conv(channels, kernel, padding="same", groups=groups, name=name))
@@ -74,7 +74,7 @@ def alexnet(
         if paper and i < 2:
             layers.append(LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0))
         if i in (0, 1, 4) and halved[2 + min(i, 2)]:
-            layers.append(MaxPool(3, 2, padding=0 if full else 1))
+            layers.append(MaxPool(3, stride=2, padding=0 if full else 1))
     layers.append(Flatten())
     for name in ("fc6", "fc7"):
         features = hidden or scaled(4096 if full else 512, width)

@@ -69,27 +69,27 @@ def convnext(
     for stage, (channels, count) in enumerate(zip(*stages, strict=True)):
         channels = scaled(channels, width)
         if stage == 0:
-            first = Conv(channels, step, step) if step > 1 else Conv(channels, 3, padding=1)
-            layers.append(Sequential(first, LayerNorm(EPS), name="stem"))
+            first = Conv(channels, step, stride=step) if step > 1 else Conv(channels, 3, padding=1)
+            layers.append(Sequential(first, LayerNorm(eps=EPS), name="stem"))
         else:
             step = 2 if halved[stage + 1] else 1
-            made = (LayerNorm(EPS), Conv(channels, step, step))
+            made = (LayerNorm(eps=EPS), Conv(channels, step, stride=step))
             layers.append(Sequential(*made, name=f"down{stage}"))
         blocks = [_block(channels, rate * (done + i) / last, f"block{i + 1}") for i in range(count)]
         done += count
         layers.append(Sequential(*blocks, name=f"stage{stage + 1}"))
-    return Sequential(*layers, GlobalAvgPool(), LayerNorm(EPS), Linear(classes))
+    return Sequential(*layers, GlobalAvgPool(), LayerNorm(eps=EPS), Linear(classes))
 
 
 def _block(channels: int, left_out: float, name: str) -> Layer:
     """Figure 4."""
     body = Sequential(
         Conv(channels, 7, padding=3, groups=channels, name="depthwise"),
-        LayerNorm(EPS),
+        LayerNorm(eps=EPS),
         Conv(4 * channels, 1, name="expand"),
         GELU(),
         Conv(channels, 1, name="project"),
-        LayerScale(1e-6),
+        LayerScale(initial=1e-6),
         StochasticDepth(left_out),
         name="body",
     )

@@ -70,7 +70,7 @@ def deeplabv3(
             before = 4 * channels
         layers.append(Sequential(*made, name=f"stage{stage + 1}"))
         if stage == 2 and auxiliary:
-            layers.append(Auxiliary(_head(classes, before, space), 0.5, name="auxiliary"))
+            layers.append(Auxiliary(_head(classes, before, space), weight=0.5, name="auxiliary"))
     inside = scaled(256, width)
     return Sequential(
         *layers,

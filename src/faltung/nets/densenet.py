@@ -56,12 +56,12 @@ def densenet(
     growth = scaled(whole("growth", growth, 1), width, 4)
     halved = kept(input_shape[1:], 5, halvings)
     channels = 2 * growth
-    first = Conv(channels, 7, 2, padding=3, bias=False, name="stem")
+    first = Conv(channels, 7, stride=2, padding=3, bias=False, name="stem")
     if not halved[0]:
         first = Conv(channels, 3, padding=1, bias=False, name="stem")
     layers = [first, BatchNorm(name="stem_norm"), ReLU()]
     if halved[1]:
-        layers.append(MaxPool(3, 2, padding=1))
+        layers.append(MaxPool(3, stride=2, padding=1))
     for number, count in enumerate(BLOCKS[size], 1):
         made = [_dense(growth, f"layer{i + 1}") for i in range(count)]
         layers.append(Sequential(*made, name=f"block{number}"))

@@ -40,7 +40,7 @@ SIZES = {
     "b7": (2.0, 3.1, 0.5),
 }
 # The larger sizes have the numbers of the authors' code, as in torchvision.
-NORMS = {size: BatchNorm(1e-3, 0.01) for size in ("b5", "b6", "b7")}
+NORMS = {size: BatchNorm(eps=1e-3, momentum=0.01) for size in ("b5", "b6", "b7")}
 MOST_DEPTH = 10  # three times that of b7
 
 
@@ -111,7 +111,7 @@ def efficientnet(
                 kernel,
                 stride,
                 SiLU(),
-                gate=SqueezeExcite(max(1, before // 4), SiLU(), name="gate"),
+                gate=SqueezeExcite(max(1, before // 4), activation=SiLU(), name="gate"),
                 batch_norm=norm,
             )
             name = f"block{stage}_{i + 1}"

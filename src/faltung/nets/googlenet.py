@@ -84,10 +84,10 @@ def googlenet(
     with_heads = min(sizes) >= 5 if auxiliary is None else auxiliary
     for name, numbers in MODULES.items():
         if (name == "4a" and halved[3]) or (name == "5a" and halved[4]):
-            layers.append(MaxPool(2 if batch and name == "5a" else 3, 2, ceil=True))
+            layers.append(MaxPool(2 if batch and name == "5a" else 3, stride=2, ceil=True))
         layers.append(parts.module(numbers, f"inception{name}"))
         if name in HEADS and with_heads:
-            layers.append(Auxiliary(parts.head(classes), 0.3, name=f"auxiliary{name}"))
+            layers.append(Auxiliary(parts.head(classes), weight=0.3, name=f"auxiliary{name}"))
     return Sequential(*layers, GlobalAvgPool(), Dropout(dropout), Linear(classes))
 
 
@@ -102,13 +102,17 @@ class _Parts:
 
     def conv(self, channels: int, kernel: int, stride: int = 1) -> tuple[Layer, ...]:
         made = Conv(
-            scaled(channels, self.width), kernel, stride, padding=kernel // 2, bias=not self.batch
+            scaled(channels, self.width),
+            kernel,
+            stride=stride,
+            padding=kernel // 2,
+            bias=not self.batch,
         )
-        return (made, BatchNorm(1e-3), ReLU()) if self.batch else (made, ReLU())
+        return (made, BatchNorm(eps=1e-3), ReLU()) if self.batch else (made, ReLU())
 
     def stem(self, halved: Sequence[bool]) -> list[Layer]:
         norm = [] if self.batch else [LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)]
-        pool = MaxPool(3, 2, ceil=True)
+        pool = MaxPool(3, stride=2, ceil=True)
         return [
             *(self.conv(64, 7, 2) if halved[0] else self.conv(64, 3)),
             *([pool] * halved[1]),
@@ -126,13 +130,13 @@ class _Parts:
             Sequential(*self.conv(one, 1), name="one"),
             Sequential(*self.conv(three_in, 1), *self.conv(three, 3), name="three"),
             Sequential(*self.conv(five_in, 1), *self.conv(five, self.third), name="five"),
-            Sequential(MaxPool(3, 1, padding=1), *self.conv(pool, 1), name="pool"),
+            Sequential(MaxPool(3, stride=1, padding=1), *self.conv(pool, 1), name="pool"),
             name=name,
         )
 
     def head(self, classes: int) -> Layer:
         """Section 5: an auxiliary classifier; on small maps its pooling takes the whole map."""
-        pool = AvgPool(5, 3) if min(self.sizes) >= 5 else AvgPool(tuple(self.sizes))
+        pool = AvgPool(5, stride=3) if min(self.sizes) >= 5 else AvgPool(tuple(self.sizes))
         hidden = Linear(scaled(1024, self.width))
         return Sequential(
             pool, *self.conv(128, 1), Flatten(), hidden, ReLU(), Dropout(0.7), Linear(classes)

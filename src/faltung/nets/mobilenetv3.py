@@ -47,7 +47,7 @@ BLOCKS = {
     ),
 }
 HIDDEN = {"large": 1280, "small": 1024}  # of the classifier
-NORM = BatchNorm(1e-3, 0.01)
+NORM = BatchNorm(eps=1e-3, momentum=0.01)
 
 
 def mobilenetv3(
@@ -93,7 +93,9 @@ def mobilenetv3(
     for number, (kernel, inside, after, gated, hard, halves) in enumerate(BLOCKS[size], 1):
         stride = 2 if halves and halved.pop(0) else 1
         inside, after = divisible(inside * width), divisible(after * width)
-        gate = SqueezeExcite(divisible(inside // 4), ReLU(), HardSigmoid(), name="gate")
+        gate = SqueezeExcite(
+            divisible(inside // 4), activation=ReLU(), gate=HardSigmoid(), name="gate"
+        )
         body = inverted(
             (before, inside, after),
             kernel,

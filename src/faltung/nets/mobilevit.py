@@ -101,7 +101,7 @@ def _residual(before: int, after: int, expansion: int, stride: int, name: str) -
 def _transformer(channels: int, inside: int, count: int, space: Sequence[int]) -> tuple[Layer, ...]:
     """Figure 1b: what is near by a convolution, what is far by transformers of patches."""
     blocks = [_block(inside, f"block{i + 1}") for i in range(count)]
-    far: tuple[Layer, ...] = (Patches(Sequential(*blocks, LayerNorm()), PATCH),)
+    far: tuple[Layer, ...] = (Patches(Sequential(*blocks, LayerNorm()), size=PATCH),)
     fitting = tuple(PATCH * ceil(n / PATCH) for n in space)
     if fitting != tuple(space):
         resized = (Upsample(size=size, mode="linear") for size in (fitting, tuple(space)))

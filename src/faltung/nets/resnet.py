@@ -117,7 +117,7 @@ def resnet3d18(
 def stem(channels: int, halved: Sequence[bool]) -> tuple[Layer, ...]:
     kernel, stride = (7, 2) if halved[0] else (3, 1)
     made = convolved(channels, kernel, "batch", stride=stride, padding=kernel // 2, name="stem")
-    return (*made, MaxPool(3, 2, padding=1)) if halved[1] else made
+    return (*made, MaxPool(3, stride=2, padding=1)) if halved[1] else made
 
 
 def _resnet(
@@ -150,7 +150,9 @@ def block(
     if stride > 1 or before != after:
         made = convolved(after, 1, "batch", stride=stride, activation=None)
         shortcut = Sequential(*made, name="shortcut")
-    return Residual(Sequential(*body, name="body"), shortcut, name=f"block{number}"), ReLU()
+    return Residual(
+        Sequential(*body, name="body"), shortcut=shortcut, name=f"block{number}"
+    ), ReLU()
 
 
 def _basic(channels: int, stride: int) -> tuple[Layer, ...]:

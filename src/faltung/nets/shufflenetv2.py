@@ -52,7 +52,7 @@ def shufflenetv2(
     stride = 2 if halved[0] else 1
     layers = list(convolved(first, 3, "batch", stride=stride, padding=1, name="stem"))
     if halved[1]:
-        layers.append(MaxPool(3, 2, padding=1))
+        layers.append(MaxPool(3, stride=2, padding=1))
     for stage, (channels, count) in enumerate(zip(stages, UNITS, strict=True)):
         made = [_first(first, channels, 2 if halved[stage + 2] else 1)]
         made += [_unit(channels, f"unit{i + 1}") for i in range(1, count)]
@@ -73,7 +73,7 @@ def _unit(channels: int, name: str) -> Layer:
     """Figure 3c: one half passes by."""
     half = channels // 2
     branch = Sequential(Channels(half), *_branch(half, half, 1, True), name="branch")
-    return Sequential(Parallel(Channels(0, half), branch), ChannelShuffle(2), name=name)
+    return Sequential(Parallel(Channels(0, count=half), branch), ChannelShuffle(2), name=name)
 
 
 def _first(before: int, channels: int, stride: int) -> Layer:

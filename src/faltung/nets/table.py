@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import integers, show, typed, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -19,6 +20,7 @@ __all__ = ["ALIASES", "KINDS", "NETS", "Row", "check_rank", "get", "graph", "key
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
 
 
+@explained
 def row(name: str) -> Row:
     """The row of a network in the table.
 
@@ -68,6 +70,7 @@ def check_rank(name: str, shape: Sequence[int], said: str) -> None:
     raise FaltungError(f"{said}: must be {form} for {name}")
 
 
+@explained
 def get(
     name: str,
     *,
@@ -125,6 +128,7 @@ def get(
     return found.function(classes, shape, **found.fixed, **options)
 
 
+@explained
 def graph(
     name: str,
     *,

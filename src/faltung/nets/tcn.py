@@ -77,7 +77,7 @@ def tcn(
             body.append(Dropout(dropout))
         shortcut = Conv(channels, 1, name="shortcut") if before != channels else None
         layers += [
-            Residual(Sequential(*body, name="body"), shortcut, name=f"level{level + 1}"),
+            Residual(Sequential(*body, name="body"), shortcut=shortcut, name=f"level{level + 1}"),
             ReLU(),
         ]
         before = channels

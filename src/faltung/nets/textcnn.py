@@ -58,7 +58,7 @@ def textcnn(
         for h in widths
     )
     return Sequential(
-        Embedding(vocabulary, features, padding_index),
+        Embedding(vocabulary, features, padding_index=padding_index),
         Parallel(*windows, name="windows"),
         Flatten(),
         Dropout(dropout),

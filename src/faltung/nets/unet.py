@@ -68,7 +68,7 @@ def unet(
         down = Sequential(
             MaxPool(2, ceil=True),
             *floor(level + 1, below),
-            ConvTranspose(channels[level], 2, 2, padding=cut, name="up"),
+            ConvTranspose(channels[level], 2, stride=2, padding=cut, name="up"),
             name="down",
         )
         return [*pair(level), Parallel(Identity(), down, name=f"level{level + 2}"), *pair(level)]

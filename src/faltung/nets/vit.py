@@ -77,12 +77,12 @@ def vit(
         for i in range(count)
     ]
     return Sequential(
-        Conv(channels, step, step, name="patches"),
+        Conv(channels, step, stride=step, name="patches"),
         ClassToken(),
         PositionEmbedding(),
         Dropout(dropout),
         *made,
-        LayerNorm(EPS, name="norm"),
+        LayerNorm(eps=EPS, name="norm"),
         Position(0),
         Linear(classes),
     )
@@ -100,10 +100,10 @@ def _patch(space: Sequence[int]) -> int:
 def _block(channels: int, heads: int, dropout: float, left_out: float, name: str) -> Layer:
     """Figure 1: attention, then two linear layers at each position, both beside their input."""
     drop = (Dropout(dropout), StochasticDepth(left_out))
-    attention = (LayerNorm(EPS), Attention(heads, name="attention"), *drop)
+    attention = (LayerNorm(eps=EPS), Attention(heads, name="attention"), *drop)
     wide = (Conv(4 * channels, 1), GELU(), Dropout(dropout), Conv(channels, 1))
     return Sequential(
         Residual(Sequential(*attention, name="body"), name="reads"),
-        Residual(Sequential(LayerNorm(EPS), *wide, *drop, name="body"), name="thinks"),
+        Residual(Sequential(LayerNorm(eps=EPS), *wide, *drop, name="body"), name="thinks"),
         name=name,
     )

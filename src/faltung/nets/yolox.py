@@ -26,7 +26,7 @@ SIZES = {
     "x": (1.33, 1.25, False),
 }
 STEP = 32  # between the units of the coarsest map
-NORM = BatchNorm(1e-3, 0.03)
+NORM = BatchNorm(eps=1e-3, momentum=0.03)
 
 
 def yolox(
@@ -109,7 +109,7 @@ class _Parts:
 
     def pooled(self, channels: int) -> tuple[Layer, ...]:
         """Spatial pyramid pooling: maxima of windows of three sizes beside the map."""
-        pools = (MaxPool(k, 1, padding=k // 2) for k in (5, 9, 13))
+        pools = (MaxPool(k, stride=1, padding=k // 2) for k in (5, 9, 13))
         return (
             *self.conv(channels // 2, 1),
             Parallel(Identity(), *pools, name="windows"),
@@ -145,10 +145,10 @@ class _Parts:
 
         return [
             named("lateral5", self.conv(8 * b, 1)),
-            Upsample(2, name="up5"),
+            Upsample(scale=2, name="up5"),
             merged("up4_merged", 8 * b, "up5", "stage4"),
             named("lateral4", self.conv(4 * b, 1)),
-            Upsample(2, name="up4"),
+            Upsample(scale=2, name="up4"),
             merged("out3", 4 * b, "up4", "stage3"),
             named("down3", self.wide(4 * b, 4 * b, 2)),
             merged("out4", 8 * b, "down3", "lateral4"),

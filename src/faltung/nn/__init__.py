@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faltung.geometry.calls import explained
 from faltung.geometry.conv import Float
 from faltung.graph.builder import Builder
 from faltung.graph.value import Graph
@@ -20,6 +21,7 @@ from faltung.nn.activation import (
     ELU,
     GELU,
     Activation,
+    Formula,
     HardSigmoid,
     HardSwish,
     LeakyReLU,
@@ -89,6 +91,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Formula",
     "GlobalAvgPool",
     "GroupNorm",
     "HardSigmoid",
@@ -128,6 +131,7 @@ __all__ = [
 ]
 
 
+@explained
 def build(
     net: Layer,
     input_shape: Sequence[int],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
 from faltung.geometry.check import real, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr
+from faltung.geometry.formula import as_text, parse
 from faltung.geometry.record import dataclass
 from faltung.graph import activations
 from faltung.graph.builder import Builder
@@ -195,6 +197,7 @@ class GELU(Activation):
     array([[-0.16,  0.  ,  1.95]], dtype=float32)
     """
 
+    _: KW_ONLY
     approximate: Literal["none", "tanh"] = "none"
 
     def formula(self) -> Expr:
@@ -259,6 +262,38 @@ class HardSwish(Activation):
 
     def formula(self) -> Expr:
         return activations.hard_swish()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Formula(Activation):
+    """A formula of every element ``x``, as text: an activation of your own.
+
+    Its gradient is the formula's derivative, and it is compiled into the layer before it as the
+    other activations are.
+
+    Parameters
+    ----------
+    text : str or Expr
+        Numbers, ``x``, ``pi`` and ``e``, ``+ - * / % **``, ``where(condition, a, b)`` with
+        comparisons, and functions such as ``exp``, ``log1p``, ``tanh``, ``sigmoid``, ``erf``,
+        ``abs``, ``max``, ``min``, ``relu`` and ``softplus``. It is read, not executed. Or a formula
+        over operand 0 of ``faltung.geometry.expr``.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> mish = nn.Formula("x * tanh(softplus(x))")
+    >>> Model(mish, (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.3 ,  0.  ,  1.94]], dtype=float32)
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", as_text(self.text, ("x",), "text"))
+
+    def formula(self) -> Expr:
+        return parse(self.text, ("x",), "text")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

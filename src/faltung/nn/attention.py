@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
@@ -51,6 +53,7 @@ class Attention(Layer):
     """
 
     heads: int
+    _: KW_ONLY
     kv_heads: int | None = None
     bias: bool = True
     causal: bool = False

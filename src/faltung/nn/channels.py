@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from faltung.geometry.check import real, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
@@ -48,6 +50,7 @@ class SqueezeExcite(Layer):
     """
 
     reduced: int
+    _: KW_ONLY
     activation: Layer = ReLU()
     gate: Layer = Sigmoid()
     bits: int | None = None
@@ -96,6 +99,7 @@ class LayerScale(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     initial: float = 1e-6
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -120,11 +124,12 @@ class Channels(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Channels(4, 8), (16, 32, 32)).output.shape
+    >>> nn.build(nn.Channels(4, count=8), (16, 32, 32)).output.shape
     (8, 32, 32)
     """
 
     start: int
+    _: KW_ONLY
     count: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:

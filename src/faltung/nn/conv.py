@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from math import prod
 
 from faltung.geometry.adjoint import transposed
@@ -59,6 +60,7 @@ class Conv(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -133,6 +135,7 @@ class ConvTranspose(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     output_padding: PerAxis = 0
@@ -206,6 +209,7 @@ class Local(Layer):
 
     channels: int
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis = 1
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -263,6 +267,7 @@ class Linear(Layer):
     """
 
     features: int
+    _: KW_ONLY
     bias: bool = True
     bits: int | None = None
 

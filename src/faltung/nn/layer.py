@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, field, fields
 from typing import ClassVar
 
+from faltung.geometry.calls import explained, wrapped
 from faltung.geometry.check import show, typed
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
@@ -42,6 +43,12 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
     # Whether its parts are not named after it where it is a whole network.
     bare: ClassVar[bool] = False
+
+    wrapped_init = staticmethod(wrapped)  # what ``record`` does with the ``__init__`` that it makes
+
+    def __init_subclass__(cls) -> None:
+        if "__init__" in cls.__dict__:  # of somebody else's layer
+            explained(cls)
 
     def __call__(self, b: Builder, x: Value) -> Value:
         """Add the layer to a graph.
@@ -80,7 +87,8 @@ class Layer:
             typed(each.name, each.type, value)
             wanted = each.type == "Layer" or (each.type == "Layer | None" and value is not None)
             if wanted and not isinstance(value, Layer):
-                raise FaltungTypeError(f"{each.name}={show(value)}: must be a layer")
+                said = instead(value)
+                raise FaltungTypeError(f"{each.name}={show(value)}: must be a layer{said}")
 
     def build(self, b: Builder, x: Value) -> Value:
         """The nodes of the layer, within its name."""
@@ -105,13 +113,26 @@ class Layer:
 def checked(net: Layer) -> Layer:
     """The network itself. TypeError, ValueError: no layer, or too many within each other."""
     if not isinstance(net, Layer):
-        raise FaltungTypeError(f"net={type(net).__name__}: must be a layer of faltung.nn")
+        raise FaltungTypeError(f"net={show(net)}: must be a layer of faltung.nn{instead(net)}")
     here = {id(net): net}
     for _ in range(DEEPEST):
         here = {id(part): part for layer in here.values() for part in _parts(layer)}
         if not here:
             return net
     raise FaltungError(f"net: layers must not stand more than {DEEPEST} deep within each other")
+
+
+def instead(value: object) -> str:
+    """What to write instead of what is no layer; empty where nobody knows."""
+    if isinstance(value, type):
+        return f"; call it: nn.{value.__name__}()" if issubclass(value, Layer) else ""
+    if isinstance(value, list | tuple):
+        return "; write nn.Sequential(*layers)"
+    if isinstance(value, str):
+        return f"; a network is made by its name with nets.get({show(value)})"
+    if any(kind.__module__.startswith("torch.nn.") for kind in type(value).__mro__):
+        return "; faltung.torch.to_model makes a Model of a module of PyTorch"
+    return ""
 
 
 def _parts(layer: Layer) -> Iterator[Layer]:

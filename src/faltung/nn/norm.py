@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import at_least, operand, power, random, select
@@ -40,6 +42,7 @@ class BatchNorm(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     eps: float = 1e-5
     momentum: float = 0.1
 
@@ -84,6 +87,7 @@ class GroupNorm(Layer):
     """
 
     groups: int
+    _: KW_ONLY
     eps: float = 1e-5
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -121,6 +125,7 @@ class LayerNorm(Layer):
     (16, 32, 32)
     """
 
+    _: KW_ONLY
     eps: float = 1e-5
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -156,6 +161,7 @@ class LocalResponseNorm(Layer):
     """
 
     size: int = 5
+    _: KW_ONLY
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0

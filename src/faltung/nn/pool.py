@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
@@ -38,6 +40,7 @@ class MaxPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     dilation: PerAxis = 1
@@ -67,6 +70,7 @@ class AvgPool(Layer):
     """
 
     kernel: PerAxis
+    _: KW_ONLY
     stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False

@@ -6,6 +6,7 @@ as in 8 bits: so it is trained, and so a program may store it.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from itertools import pairwise
 
 from faltung.geometry.check import integer, real, show
@@ -66,6 +67,7 @@ class Quantise(Layer):
     """
 
     scale: float
+    _: KW_ONLY
     zero: int = 0
     low: int = 0
     high: int = 255

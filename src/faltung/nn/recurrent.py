@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
 from faltung.geometry.check import one_of, real, show, truth, whole
@@ -21,6 +22,7 @@ class _Recurrent(Layer):
     """What the three layers share."""
 
     hidden: int
+    _: KW_ONLY
     layers: int = 1
     bidirectional: bool = False
     bias: bool = True
@@ -208,6 +210,7 @@ class RNN(_Recurrent):
     (32, 50)
     """
 
+    _: KW_ONLY
     nonlinearity: Literal["tanh", "relu"] = "tanh"
 
     def _spec(self, steps: int, size: int, reverse: tuple[bool, ...], bias: bool) -> RecurrentSpec:

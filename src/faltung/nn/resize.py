@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from math import prod
 from typing import Literal, get_args
 
@@ -65,10 +66,11 @@ class Upsample(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Upsample(2, mode="bilinear"), (16, 20, 30)).output.shape
+    >>> nn.build(nn.Upsample(scale=2, mode="bilinear"), (16, 20, 30)).output.shape
     (16, 40, 60)
     """
 
+    _: KW_ONLY
     scale: PerAxisFloat | None = None
     size: PerAxis | None = None
     mode: Interpolation = "nearest"
@@ -160,6 +162,7 @@ class Pad(Layer):
     """
 
     padding: int | Sequence[int | Sequence[int]]
+    _: KW_ONLY
     mode: Fill = "zeros"
     value: float = 0.0
 
@@ -309,6 +312,7 @@ class Blur(Layer):
     (16, 10, 15)
     """
 
+    _: KW_ONLY
     taps: int = 3
     stride: PerAxis = 2
     mode: Fill = "reflect"

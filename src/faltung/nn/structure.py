@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from dataclasses import KW_ONLY
+from typing import ClassVar, cast
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -11,7 +12,7 @@ from faltung.geometry.record import dataclass
 from faltung.graph.builder import Builder, joined, sizes
 from faltung.graph.ops import Concat, Embed
 from faltung.graph.value import Value
-from faltung.nn.layer import Layer
+from faltung.nn.layer import Layer, instead
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -21,7 +22,7 @@ class Sequential(Layer):
     Parameters
     ----------
     *layers : Layer
-        At least one.
+        At least one; a list of layers is taken too.
 
     Examples
     --------
@@ -33,7 +34,7 @@ class Sequential(Layer):
     layers: tuple[Layer, ...]
     bare: ClassVar[bool] = True
 
-    def __init__(self, *layers: Layer, name: str | None = None) -> None:
+    def __init__(self, *layers: Layer | Sequence[Layer], name: str | None = None) -> None:
         given(self, "layers", layers_of("layers", layers), name)
 
     def _words(self) -> Iterator[str]:
@@ -55,7 +56,7 @@ class Parallel(Layer):
     Parameters
     ----------
     *branches : Layer
-        At least one; their results have the same spatial sizes.
+        At least one, or a list of them; their results have the same spatial sizes.
 
     References
     ----------
@@ -70,7 +71,7 @@ class Parallel(Layer):
 
     branches: tuple[Layer, ...]
 
-    def __init__(self, *branches: Layer, name: str | None = None) -> None:
+    def __init__(self, *branches: Layer | Sequence[Layer], name: str | None = None) -> None:
         given(self, "branches", layers_of("branches", branches), name)
 
     def _words(self) -> Iterator[str]:
@@ -118,6 +119,7 @@ class Residual(Layer):
     """
 
     body: Layer
+    _: KW_ONLY
     shortcut: Layer | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -173,6 +175,7 @@ class Auxiliary(Layer):
     """
 
     head: Layer
+    _: KW_ONLY
     weight: float = 0.3
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -223,6 +226,7 @@ class Embedding(Layer):
 
     vocabulary: int
     features: int
+    _: KW_ONLY
     padding_index: int | None = None
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -242,13 +246,16 @@ class Embedding(Layer):
         )
 
 
-def layers_of(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+def layers_of(name: str, given: Sequence[Layer | Sequence[Layer]]) -> tuple[Layer, ...]:
+    """Layers, given one by one or in one list. FaltungError, FaltungTypeError: no layers."""
+    one = given[0] if len(given) == 1 else None
+    layers: Sequence[object] = one if isinstance(one, list | tuple) else given
     if not layers:
         raise FaltungError(f"{name}=(): must be at least one layer")
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise FaltungTypeError(f"{name}={show(layer)}: must be layers")
-    return tuple(layers)
+            raise FaltungTypeError(f"{name}={show(layer)}: must be layers{instead(layer)}")
+    return tuple(cast("Sequence[Layer]", layers))
 
 
 def given(made: Layer, field: str, layers: tuple[Layer, ...], name: str | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
@@ -118,11 +120,12 @@ class Patches(Layer):
     Examples
     --------
     >>> from faltung import nn
-    >>> nn.build(nn.Patches(nn.Attention(4), 2), (16, 8, 8)).output.shape
+    >>> nn.build(nn.Patches(nn.Attention(4), size=2), (16, 8, 8)).output.shape
     (16, 8, 8)
     """
 
     body: Layer
+    _: KW_ONLY
     size: PerAxis = 2
 
     def build(self, b: Builder, x: Value) -> Value:

@@ -91,7 +91,7 @@ class Wired(Layer):
     >>> net = nn.Wired(
     ...     nn.Conv(8, 3, padding=1, name="fine"),
     ...     nn.MaxPool(2, name="coarse"),
-    ...     nn.Upsample(2, name="up"),
+    ...     nn.Upsample(scale=2, name="up"),
     ...     nn.Read(nn.Conv(4, 1), "up", "fine"),
     ... )
     >>> nn.build(net, (3, 32, 32)).output.shape
@@ -100,7 +100,7 @@ class Wired(Layer):
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, *layers: Layer, name: str | None = None) -> None:
+    def __init__(self, *layers: Layer | Sequence[Layer], name: str | None = None) -> None:
         given(self, "layers", layers_of("layers", layers), name)
 
     def _words(self) -> Iterator[str]:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import integers, show
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
@@ -31,6 +32,7 @@ from faltung.ops.arguments import Array, array, batched_shape
 from faltung.ops.options import Geometry, GeometryOptions, local_rank, local_spec, spec_of
 
 
+@explained
 def conv_to_local(
     weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
 ) -> Array:
@@ -69,6 +71,7 @@ def conv_to_local(
     return np.array(np.broadcast_to(weight, (*spec.output, *weight.shape)))
 
 
+@explained
 def local_to_dense(
     weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
 ) -> Array:
@@ -120,6 +123,7 @@ def local_to_dense(
     return matrix.reshape(spec.channels_out * outs, spec.channels_in * ins)
 
 
+@explained
 def conv_to_dense(
     weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
 ) -> Array:
@@ -161,6 +165,7 @@ def conv_to_dense(
     return local_to_dense(conv_to_local(weight, input_shape, **geometry), input_shape, **geometry)
 
 
+@explained
 def dense_to_local(
     matrix: ArrayLike,
     input_shape: Sequence[int],
@@ -222,6 +227,7 @@ def dense_to_local(
     return weight.reshape(*spec.output, *spec.weight_shape)
 
 
+@explained
 def local_to_conv(
     weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
 ) -> Array:
@@ -282,6 +288,7 @@ def local_to_conv(
     return shared
 
 
+@explained
 def dense_to_conv(
     matrix: ArrayLike,
     input_shape: Sequence[int],

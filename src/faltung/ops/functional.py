@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, cast
 
 from numpy.typing import ArrayLike
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import PerAxis
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode
@@ -45,6 +46,7 @@ _input_grad = _shared(input_grad, False)
 _weight_grad = _shared(weight_grad, True)
 
 
+@explained
 def conv(
     x: ArrayLike,
     weight: ArrayLike,
@@ -247,6 +249,7 @@ def conv3d() -> None:
     """
 
 
+@explained
 def conv_input_grad(
     grad: ArrayLike,
     weight: ArrayLike,
@@ -299,6 +302,7 @@ def conv_input_grad(
     return _calls.run("input_grad", _input_grad, (grad, weight), options, out)
 
 
+@explained
 def conv_weight_grad(
     x: ArrayLike,
     grad: ArrayLike,
@@ -353,6 +357,7 @@ def conv_weight_grad(
     return _calls.run("weight_grad", _weight_grad, (x, grad), options, out)
 
 
+@explained
 def conv_transpose(
     x: ArrayLike,
     weight: ArrayLike,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import PerAxis
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import Array, array
@@ -31,6 +32,7 @@ from faltung.ops.directions import (
 from faltung.ops.options import Geometry, local_rank
 
 
+@explained
 def conv_local(
     x: ArrayLike,
     weight: ArrayLike,
@@ -90,6 +92,7 @@ def conv_local(
     return made
 
 
+@explained
 def conv_local_input_grad(
     grad: ArrayLike,
     weight: ArrayLike,
@@ -139,6 +142,7 @@ def conv_local_input_grad(
     return made
 
 
+@explained
 def conv_local_weight_grad(
     x: ArrayLike,
     grad: ArrayLike,
@@ -196,6 +200,7 @@ def conv_local_weight_grad(
     return made
 
 
+@explained
 def conv_local_transpose(
     x: ArrayLike,
     weight: ArrayLike,
@@ -245,6 +250,7 @@ def conv_local_transpose(
     return transpose(LOCAL, (x, weight, bias), geometry, channels_last, out, output_padding)
 
 
+@explained
 def pack_local(weight: ArrayLike) -> Array:
     """The same weight, in memory in the order in which kernels read it without a copy.
 

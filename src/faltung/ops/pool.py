@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import PerAxis, integers, is_sequence, sequence, show, truth
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding
@@ -70,6 +71,7 @@ def max_pool(
     channels_last: bool = False,
     out: Array | None = None,
 ) -> tuple[Array, Array]: ...
+@explained
 def max_pool(
     x: ArrayLike,
     kernel: PerAxis,
@@ -140,6 +142,7 @@ def max_pool(
     return made
 
 
+@explained
 def max_pool_grad(
     grad: ArrayLike,
     indices: ArrayLike,
@@ -191,6 +194,7 @@ def max_pool_grad(
     return made
 
 
+@explained
 def avg_pool(
     x: ArrayLike,
     kernel: PerAxis,
@@ -237,6 +241,7 @@ def avg_pool(
     return made
 
 
+@explained
 def avg_pool_grad(
     grad: ArrayLike,
     input_shape: Sequence[int],
@@ -281,6 +286,7 @@ def avg_pool_grad(
     return made
 
 
+@explained
 def global_max_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
     """The maximum of each channel over all positions.
 
@@ -311,6 +317,7 @@ def global_max_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
     return made
 
 
+@explained
 def global_avg_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
     """The mean of each channel over all positions.
 

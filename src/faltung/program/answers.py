@@ -42,7 +42,7 @@ class Taught:
         if not counted.all():
             into[~counted.reshape(into.shape[:-1])] = 0
 
-    def weigh(self, rows: int) -> None:
+    def weigh(self, rows: float) -> None:
         """Make the divergence a mean over this many rows."""
         for scale, weight in self._scales:
             scale[...] = self.part * self.temperature * weight / rows

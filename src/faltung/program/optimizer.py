@@ -1,7 +1,8 @@
 """Optimizers as formulas over all parameters at once.
 
 SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as PyTorch has it
-(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, with decoupled weight decay.
+(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, with decoupled weight decay. Either
+may keep an average of the parameters beside them (Polyak and Juditsky, 1992).
 """
 
 from dataclasses import field
@@ -104,5 +105,54 @@ class AdamW(Optimizer):
         }
 
 
+AVERAGE = "average"  # the slot that begins as the parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """Another optimizer, and an exponential moving average of what it makes of the parameters.
+
+    ``average``: the part that stays at each step, from 0 to 1. In the first steps less stays, (1 +
+    t) / (10 + t), so that the parameters that training began with are soon forgotten, however short
+    it is.
+    """
+
+    optimizer: Optimizer
+    average: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.average < 1:
+            raise FaltungError(f"ema={show(self.average)}: must be above 0 and below 1")
+
+    @property
+    def clip(self) -> float | None:
+        return self.optimizer.clip
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return (*self.optimizer.slots, AVERAGE)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        return (*self.optimizer.scalars, "new")
+
+    def formulas(self) -> tuple[Expr, ...]:
+        """Those of the optimizer, then the average, which moves towards the new parameter."""
+        at = 2 + len(self.optimizer.slots)
+        numbers = len(self.optimizer.scalars)
+        known = [operand(i + (i >= at)) for i in range(at + numbers)]
+        parameter, *slots = (formula.replaced(known) for formula in self.optimizer.formulas())
+        average, new = operand(at), operand(at + 1 + numbers)
+        return parameter, *slots, average + new * (parameter - average)
+
+    def values(self, step: int, lr: float) -> dict[str, float]:
+        return {**self.optimizer.values(step, lr), "new": self.new(step)}
+
+    def new(self, step: int) -> float:
+        """The part of the average that the parameters after step ``step``, from 0, become."""
+        return 1 - min(self.average, (1 + step) / (10 + step))
+
+
+Rule = Optimizer | Averaged
 OptimizerName = Literal["sgd", "adamw"]
 OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"sgd": SGD, "adamw": AdamW}

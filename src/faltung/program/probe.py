@@ -1,4 +1,6 @@
-"""Intermediate values of a network, and the gradient of its output for one of them."""
+"""A network compiled so that one looks inside: what its layers make, and the gradients of a sum of
+its outputs for them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,77 +12,112 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import sensitivity
 from faltung.graph.expand import expanded
-from faltung.graph.fold import folded
-from faltung.graph.fuse import fused
+from faltung.graph.fuse import fused, needed
 from faltung.graph.value import Graph, Value
 from faltung.jit.target import current
+from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import input_layouts
+from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
-from faltung.runtime.threads import threads_to_use
+from faltung.program.threads import threads_for
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
 
-def watchable(graph: Graph) -> list[Value]:
-    """The last map of each layer that remains when normalisation is folded."""
-    plain = folded(expanded(graph)[0])[0]
-    last = {node.layer: node.output for node in plain.nodes if node.output.space}
-    return list(last.values())
+class Probe:
+    """A network for a fixed batch, with values that are kept, and gradients for others.
 
+    graph: built without ``training``. watched: values of the graph that ``maps`` gives. to: values,
+    the input perhaps, for which ``gradients`` has the gradient of the weighted sum of the outputs.
+    precision: as for ``Inference``.
 
-def probe(
-    graph: Graph,
-    state: State,
-    x: Array,
-    watched: Sequence[Value],
-    *,
-    weights: Array | None = None,
-    to: Value | None = None,
-    precision: str = "fast",
-) -> tuple[Array, dict[str, Array], Array | None]:
-    """One run over samples x (n, *input): the output before softmax, the watched values by name,
-    and the gradient for ``to`` of the sum of the output times ``weights`` (its shape, with n).
-    All are (n, C, *space).
+    Nothing is folded, so that each layer makes what it is defined to make: a convolution before a
+    normalisation too. Parameters are read from ``state`` as they are at each run. One thread uses a
+    probe at a time: it owns its memory.
     """
-    plain, derived = folded(expanded(graph)[0])
-    nodes, kept, feeds = plain.nodes, [plain.output, *watched], [graph.input]
-    grad = None
-    if to is not None:
-        # As in training, so that maxima remember where they came from.
-        able, statistics = expanded(replace(plain, training=True))
-        nodes, seed, grad = sensitivity(able, plain.output, to, statistics)
-        kept, feeds = [*kept, grad], [*feeds, seed]
-    names = {value.name for value in kept}
-    nodes, first = input_layouts(graph.inputs, fused(nodes, names))
-    numbers = Weights(state, derived, nodes)
-    numbers.place(list(numbers.derived))
-    numbers.compute(numbers.derived)
-    places = Places(nodes, [value.name for value in feeds], first)
-    policy = policy_of(precision)
-    lowering = Lowering(places, numbers.strides, len(x), graph.dtype, current(), policy)
-    assembly = Assembly(
-        nodes,
-        lowering,
-        outside=numbers.memories,
-        fixed=numbers.fixed,
-        feeds=feeds,
-        kept=kept,
-    )
-    into = assembly.array(graph.input)
-    np.copyto(into, x.reshape(into.shape), casting="same_kind")
-    if to is not None:
-        if weights is None or weights.shape != (len(x), *plain.output.shape):
-            raise FaltungError(f"weights: must have the shape {(len(x), *plain.output.shape)}")
-        np.copyto(assembly.array(feeds[1]), np.moveaxis(weights, 1, -1))
-    assembly.region.run(threads_to_use())
 
-    def found(value: Value) -> Array:
-        return np.ascontiguousarray(np.moveaxis(assembly.array(value), -1, 1))
+    def __init__(
+        self,
+        graph: Graph,
+        state: State,
+        batch: int,
+        watched: Sequence[Value] = (),
+        *,
+        to: Sequence[Value] = (),
+        precision: str = "fast",
+        machine: Machine | None = None,
+    ) -> None:
+        state.check(graph)
+        self.graph, self.batch = graph, batch
+        self.watched, self.to = tuple(watched), tuple(to)
+        # What is watched stays where it is computed, even if a later layer could absorb it. As in
+        # training, normalisations are formulas, and maxima remember where they came from.
+        ends = dict.fromkeys((*graph.outputs, *self.watched, *(v for v in to if v != graph.input)))
+        plain, statistics = expanded(replace(graph, outputs=tuple(ends), training=True))
+        nodes, kept, feeds = plain.nodes, list(ends), [graph.input]
+        self._seed: Value | None = None
+        if self.to:
+            nodes, self._seed, self._grads = sensitivity(plain, graph.output, self.to, statistics)
+            kept, feeds = list(dict.fromkeys([*kept, *self._grads])), [*feeds, self._seed]
+        size = batch * sum(v.size for v in kept) * np.dtype(graph.dtype).itemsize
+        require(size, "what the layers of this network make")
+        names = {value.name for value in kept}
+        nodes, first = input_layouts(graph.inputs, fused(needed(nodes, names), names))
+        numbers = Weights(state, (), nodes)
+        numbers.place(())
+        places = Places(nodes, [value.name for value in feeds], first)
+        lowering = Lowering(
+            places,
+            numbers.strides,
+            batch,
+            graph.dtype,
+            machine or current(),
+            replace(policy_of(precision), packs=True),
+        )
+        self.assembly = Assembly(
+            nodes,
+            lowering,
+            outside=numbers.memories,
+            fixed=numbers.fixed,
+            feeds=feeds,
+            kept=[value for value in kept if value not in feeds],
+        )
+        for value in {v.name: v for n in nodes for v in n.inputs if v.kind == "rows"}.values():
+            self.assembly.array(value)[...] = batch * value.shape[0]
 
-    maps = {value.name: found(value) for value in watched}
-    return found(plain.output), maps, None if grad is None else found(grad)
+    def __call__(
+        self, x: Array, weights: Array | None = None
+    ) -> tuple[Array, list[Array], list[Array]]:
+        """The outputs of samples (batch, *input), what is watched, and the gradients.
+
+        weights: (batch, *output), of the sum whose gradient is taken. All are (batch, C, *space),
+        with an axis of samples after the batch where a value has several for each.
+        """
+        graph, array = self.graph, self.assembly.array
+        shape = (self.batch, *graph.input.shape)
+        copy_in("x", x, shape, array(graph.input), last=False)
+        if self._seed is not None:
+            seed = (self.batch, *graph.output.shape)
+            if weights is None or weights.shape != seed:
+                raise FaltungError(f"weights: must have the shape {seed}")
+            into = array(self._seed)
+            copy_in("weights", weights, seed, into, last=into.ndim > 1)
+        self.assembly.region.run(threads_for(self.assembly.cycles))
+        maps = [self._found(value) for value in self.watched]
+        return self._found(graph.output), maps, [self._found(grad) for grad in self._grads_of()]
+
+    def _grads_of(self) -> Sequence[Value]:
+        return self._grads if self._seed is not None else ()
+
+    def _found(self, value: Value) -> Array:
+        """A copy of a value, channels first."""
+        held = self.assembly.array(value)
+        if value.kind != "float":
+            return np.array(held)
+        made = np.ascontiguousarray(np.moveaxis(held, -1, 1))
+        return made if value.samples == 1 else made.reshape(self.batch, value.samples, *value.shape)

@@ -24,7 +24,7 @@ from faltung.program.assemble import Assembly
 from faltung.program.compared import Compared
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
-from faltung.program.optimizer import Optimizer
+from faltung.program.optimizer import AVERAGE, Rule
 from faltung.program.places import Places
 from faltung.program.running import Running
 from faltung.program.state import State, strides
@@ -41,28 +41,38 @@ class Slots:
     ``frozen``: names of parameters that are not trained.
     """
 
-    def __init__(self, state: State, optimizer: Optimizer, frozen: Iterable[str] = ()) -> None:
+    def __init__(self, state: State, optimizer: Rule, frozen: Iterable[str] = ()) -> None:
         self.state, self.optimizer = state, optimizer
         left_out = set(frozen)
         self.trained = tuple(
             name for name, p in state.parameters.items() if p.trained and name not in left_out
         )
         self.gradients = state.zeros(trained=True)
-        self.arrays = {name: state.zeros(trained=True) for name in optimizer.slots}
+        self.arrays = {name: state.zeros(trained=name != AVERAGE) for name in optimizer.slots}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all steps: zeros, and an average that is the parameters as they are."""
+        for name, memory in self.arrays.items():
+            memory[...] = self.state.memory if name == AVERAGE else 0
+
+    def names(self, slot: str) -> tuple[str, ...]:
+        """The parameters that a slot has numbers for; running statistics have an average too."""
+        return tuple(self.state.parameters) if slot == AVERAGE else self.trained
 
     def all(self) -> dict[str, Array]:
         """Copies of all slots, "slot/parameter" -> array."""
         return {
             f"{slot}/{name}": self.state.get(name, memory)
             for slot, memory in self.arrays.items()
-            for name in self.trained
+            for name in self.names(slot)
         }
 
     def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
         """Write slots. ValueError: an unknown name, another shape."""
         for key, value in values.items():
             slot, _, name = key.partition("/")
-            if slot not in self.arrays or name not in self.trained:
+            if slot not in self.arrays or name not in self.names(slot):
                 raise FaltungError(f"slot={key!r}: the optimizer has no slot of this name")
             self.state.set(name, value, self.arrays[slot])
 
@@ -74,7 +84,9 @@ class TrainingStep:
     share state and slots. precision: as for ``Inference``. keep_gradients: all of them are in
     ``slots.gradients`` after a step; those of large matrices are otherwise used where they are
     made. keep: whether the program may come from disk, and be kept there. distil, temperature:
-    where the graph has answers, how much of the loss is theirs, as ``answers.py`` says.
+    where the graph has answers, how much of the loss is theirs, as ``answers.py`` says. over: no
+    parameter is changed; the gradients, in ``slots.gradients``, are those of the sum of losses
+    divided by this number, which ``accumulate.py`` adds up.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class TrainingStep:
         keep_gradients: bool = False,
         distil: float = 0.0,
         temperature: float = 1.0,
+        over: float | None = None,
         keep: bool = False,
     ) -> None:
         whole("batch", batch, 1)
@@ -101,7 +114,8 @@ class TrainingStep:
             raise FaltungError("slots: must be of the parameters that have a gradient")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         self._machine, self._precision = machine or current(), precision
-        self._keeps = keep_gradients or slots.optimizer.clip is not None
+        self._over = over
+        self._keeps = keep_gradients or over is not None or slots.optimizer.clip is not None
         self._scalars = {
             name: Value(f"optimizer.{name}", (), batched=False)
             for name in (*slots.optimizer.scalars, "none", "most")
@@ -110,7 +124,7 @@ class TrainingStep:
         name, found = None, None
         if keep:
             own = tuple(state.parameters.values()), slots.trained, slots.optimizer
-            asked = batch, precision, self._keeps
+            asked = batch, precision, self._keeps, over is None
             name = kept.key(self._machine, "training", training, own, asked)
             found = kept.restored(name, outside, what=f"batch={batch}")
         self._planned: Assembly | None = None
@@ -180,7 +194,7 @@ class TrainingStep:
             fixed=fixed,
             feeds=feeds,
             kept=results,
-            ends=_update(lowering, slots, done),
+            ends=update_of(lowering, slots, done) if self._over is None else None,
         )
 
     @property
@@ -214,9 +228,9 @@ class TrainingStep:
         self.rows, self.weight = max(1, rows), total
         for scale, weight in self._scales:
             # Without any weight there is nothing to learn.
-            scale[...] = weight / self.weight if self.weight else 0.0
+            scale[...] = weight / (self._over or self.weight) if self.weight else 0.0
         if self._taught is not None:
-            self._taught.weigh(self.rows)
+            self._taught.weigh(self._over or self.rows)
 
     def __call__(
         self,
@@ -292,15 +306,15 @@ class TrainingStep:
         return 0 if self._correct is None else int(self._correct)
 
 
-def _update(lowering: Lowering, slots: Slots, done: set[str]) -> Work:
+def update_of(lowering: Lowering, slots: Slots, done: set[str], summed: bool = False) -> Work:
     """The optimizer: the norm of all gradients where they are clipped, then ranges of the
     parameters: those that weight decay shrinks, then the others; what is frozen, or ``done`` with
-    the gradient, lies between them.
+    the gradient, lies between them. ``summed``: as in ``_clip``.
     """
     work, state, optimizer = Work(), slots.state, slots.optimizer
     waits = optimizer.clip is not None
     if waits:
-        _clip(work, lowering, state.trained)
+        _clip(work, lowering, state.trained, summed)
     for decay, start, end in _ranges(slots, done):
         arrays = [
             Operand(name, start * state.dtype.itemsize)
@@ -351,9 +365,13 @@ def _ranges(slots: Slots, done: set[str]) -> Iterator[tuple[bool, int, int]]:
             yield decay, begin, end
 
 
-def _clip(work: Work, lowering: Lowering, size: int) -> None:
-    """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
+def _clip(work: Work, lowering: Lowering, size: int, summed: bool) -> None:
+    """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013).
+    ``summed``: of a sum of gradients, of which a part is the gradient: min(part, most / |g|).
+    """
     g = operand(0)
+    numbers = ("most", "part") if summed else ("most",)
+    largest = operand(2) if summed else 1
     elementwise.formulas(
         work,
         lowering.dtype,
@@ -367,8 +385,8 @@ def _clip(work: Work, lowering: Lowering, size: int) -> None:
                 g * g,
                 "scalar",
                 _scalar("clip"),
-                finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), 1),
-                operands=(elementwise.Input("scalar", _scalar("most")),),
+                finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), largest),
+                operands=tuple(elementwise.Input("scalar", _scalar(n)) for n in numbers),
             )
         ],
         title="norm of the gradients",

@@ -15,7 +15,7 @@ from faltung.methods.base.step import Operand
 from faltung.methods.base.update import Update
 from faltung.program import lower_conv
 from faltung.program.lowering import Lowering, Updated
-from faltung.program.optimizer import Optimizer
+from faltung.program.optimizer import Rule
 from faltung.program.state import State
 
 # Smaller parameters stay in the caches until the optimizer goes over all of them.
@@ -66,7 +66,7 @@ def fuse(
     nodes: Sequence[Node],
     found: Mapping[str, str],
     state: State,
-    optimizer: Optimizer,
+    optimizer: Rule,
 ) -> set[str]:
     """Tell the lowering what to do with the gradients ``found``; the parameters of those for which
     its plans do it.
@@ -92,7 +92,7 @@ def fuse(
     return done
 
 
-def scalars_of(optimizer: Optimizer, decayed: bool) -> list[str]:
+def scalars_of(optimizer: Rule, decayed: bool) -> list[str]:
     """The scalars of an update, by name; without decay "none" in its place."""
     given: Collection[str] = optimizer.scalars
     return [name if name != "decay" or decayed else "none" for name in given]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import SupportsIndex
 
+from faltung.geometry.calls import explained
 from faltung.geometry.check import integer, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.detect import cores
@@ -23,6 +24,7 @@ _limit: Callable[[], int] | None = None  # how many threads a library beside us 
 _warned = False  # that there are more threads than cores: once in a process is enough
 
 
+@explained
 def set_threads(n: SupportsIndex) -> None:
     """Set the number of threads that convolutions use, in every Python thread, from now on.
 
@@ -53,7 +55,7 @@ def set_threads(n: SupportsIndex) -> None:
     """
     global _chosen
     _chosen = checked(n)
-    _weigh()
+    _weigh(level=4)
 
 
 def get_threads() -> int:
@@ -123,13 +125,13 @@ def crowded(threads: int, most: int) -> str:
     )
 
 
-def _weigh(said: str = "") -> None:
+def _weigh(said: str = "", level: int = 3) -> None:
     global _weighed, _warned
     _weighed = True
     wrong = "" if _warned else crowded(get_threads(), cores())
     if wrong:
         _warned = True
-        warnings.warn(f"{said}: {wrong}" if said else wrong, RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{said}: {wrong}" if said else wrong, RuntimeWarning, stacklevel=level)
 
 
 def checked(n: SupportsIndex) -> int:

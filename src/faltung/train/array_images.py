@@ -17,6 +17,7 @@ import numpy.typing as npt
 from faltung.formats.extras import missing
 from faltung.geometry.errors import FaltungError
 from faltung.train.curves import unit
+from faltung.train.grad_cam import interpolated
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
@@ -27,10 +28,10 @@ _OVERSAMPLING = 3  # a series is drawn this many times larger, then reduced, for
 # Curves on white, distinguishable for the colour-blind too (Okabe and Ito, 2008).
 _CURVES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (0, 0, 0))
 # Below zero, zero, above: dark blue, white, dark red.
-_SIGNED = ((5, 48, 97), (67, 147, 195), (247, 247, 247), (214, 96, 77), (103, 0, 31))
+SIGNED = ((5, 48, 97), (67, 147, 195), (247, 247, 247), (214, 96, 77), (103, 0, 31))
 # From cold to hot, each lighter than the one before it.
-_HEAT = ((40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21), (250, 193, 39))
-_STRONGEST = 0.75  # opacity of the hottest place
+HEAT = ((40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21), (250, 193, 39))
+_STRONGEST = 0.65  # opacity of the hottest place
 
 
 # One picture --------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def _planes(values: Array, signed: bool) -> Pixels:
     if values.dtype != np.uint8:
         level = _level(values, signed)
         if signed and len(level) == 1:
-            return _colours(level[0], _SIGNED)
+            return colours(level[0], SIGNED)
         values = np.rint(255 * level).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(values.transpose(1, 2, 0), (*values.shape[1:], 3)))
 
@@ -90,7 +91,7 @@ def _level(values: Array, signed: bool) -> npt.NDArray[np.float64]:
     return (level - low) / (high - low) if high > low else np.full_like(level, 0.5)
 
 
-def _colours(level: npt.NDArray[np.float64], table: Sequence[tuple[int, int, int]]) -> Pixels:
+def colours(level: npt.NDArray[np.float64], table: Sequence[tuple[int, int, int]]) -> Pixels:
     """Levels from 0 to 1 as colours, interpolated in a table."""
     at = np.linspace(0, 1, len(table))
     channels = [np.interp(level, at, column) for column in zip(*table, strict=True)]
@@ -190,7 +191,7 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
     if values.ndim == 2:  # a row for each channel, all under the same heat
         values, warm = values[np.newaxis], np.broadcast_to(warm, (len(values), len(warm)))
     while values.ndim > 3:
-        warm = _interpolated(warm, values.shape[1], 0)
+        warm = interpolated(warm, values.shape[1], 0)
         hottest = int(np.nan_to_num(warm).reshape(len(warm), -1).max(1).argmax())
         values, warm = values[:, hottest], warm[hottest]
     pixels = enlarged(picture(values), size)
@@ -200,7 +201,7 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
 def _mixed(pixels: Pixels, warm: npt.NDArray[np.float64]) -> Pixels:
     """Colours over pixels, more opaque where it is hotter."""
     cover = _STRONGEST * warm[..., np.newaxis]
-    return np.rint(pixels * (1 - cover) + _colours(warm, _HEAT) * cover).astype(np.uint8)
+    return np.rint(pixels * (1 - cover) + colours(warm, HEAT) * cover).astype(np.uint8)
 
 
 def _resized(heat: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -208,20 +209,8 @@ def _resized(heat: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.floa
     warm = np.nan_to_num(np.asarray(heat, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     warm = np.maximum(warm, 0)
     for axis, size in enumerate(shape):
-        warm = _interpolated(warm, size, axis)
+        warm = interpolated(warm, size, axis)
     return warm / (warm.max() or 1.0)
-
-
-def _interpolated(values: npt.NDArray[np.float64], size: int, axis: int) -> npt.NDArray[np.float64]:
-    """Linear interpolation along one axis; the outer edges of both grids coincide."""
-    old = values.shape[axis]
-    at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
-    low = np.minimum(at.astype(np.int64), max(old - 2, 0))
-    part = np.expand_dims(at - low, tuple(range(1, values.ndim - axis)))
-    high = np.minimum(low + 1, old - 1)
-    made: npt.NDArray[np.float64] = values.take(low, axis) * (1 - part)
-    made += values.take(high, axis) * part
-    return made
 
 
 # PNG ----------------------------------------------------------------------------------------------

@@ -18,8 +18,12 @@ from faltung.train.network import Network
 from faltung.train.settings import BALANCED, Settings
 
 
-def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
-    """ValueError, TypeError: samples, targets or settings that do not go together."""
+def check_run(
+    model: Network, settings: Settings, train: Source, held: Source | None, *, part: bool = False
+) -> None:
+    """ValueError, TypeError: samples, targets or settings that do not go together. ``part``: of
+    samples that are a part of all, and may be of one class.
+    """
     if model.dtype in NARROW:
         raise FaltungError(
             f"dtype={model.dtype!r}: such a model cannot be trained; train "
@@ -33,7 +37,8 @@ def check_run(model: Network, settings: Settings, train: Source, held: Source | 
     else:
         _check_no_validation(settings)
     if settings.loss == "cross_entropy":
-        check_two_classes(targets, class_names(model))
+        if not part:
+            check_two_classes(targets, class_names(model))
         weights_of(settings, targets, model)
         if targets.ndim > 1:
             _check_maps(settings)

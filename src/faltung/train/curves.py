@@ -8,6 +8,7 @@ for curves, ``grid``, ``axis``, ``mark``.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -214,9 +215,18 @@ def unit(channels: npt.ArrayLike, most: int) -> npt.NDArray[np.float64]:
     return (made - low) / (high - low) if high > low else np.full_like(made, 0.5)
 
 
-def sparkline(channels: npt.ArrayLike, width: int = 150, height: int = 56) -> str:
-    """An ``<svg>`` of a series (channels, length), without axes."""
+def sparkline(
+    channels: npt.ArrayLike,
+    width: int = 150,
+    height: int = 56,
+    heat: npt.NDArray[np.floating[Any]] | None = None,
+) -> str:
+    """An ``<svg>`` of a series (channels, length), without axes. heat: from 0 to 1, any length, as
+    bands behind it, of classes ``h1`` to ``h10``.
+    """
     parts = [f'<svg class="spark" viewBox="0 0 {width} {height}" role="img">']
+    if heat is not None and len(heat):
+        parts += _bands(np.rint(10 * heat).astype(int).tolist(), width, height)
     places = unit(channels, width)
     xs = np.linspace(2, width - 2, places.shape[1]) if places.shape[1] > 1 else [width / 2]
     for i, series in enumerate(places):
@@ -224,3 +234,16 @@ def sparkline(channels: npt.ArrayLike, width: int = 150, height: int = 56) -> st
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
         parts.append(f'<path class="line{i % 6}" d="M{path}"/>')
     return "".join([*parts, "</svg>"])
+
+
+def _bands(shades: Sequence[int], width: int, height: int) -> Iterator[str]:
+    """A rectangle for each run of one shade above 0."""
+    begin = 0
+    for end in range(1, len(shades) + 1):
+        if end < len(shades) and shades[end] == shades[begin]:
+            continue
+        if shades[begin]:
+            left, right = (2 + (width - 4) * at / len(shades) for at in (begin, end))
+            place = f'x="{left:.1f}" width="{right - left:.1f}" height="{height}"'
+            yield f'<rect class="h{shades[begin]}" {place}/>'
+        begin = end

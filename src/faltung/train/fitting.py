@@ -1,6 +1,7 @@
 """Training a network: ``fit``, every setting of which an editor shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -14,6 +15,7 @@ from faltung.graph.losses import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
+from faltung.train.callbacks import Callback, Epoch, checked
 from faltung.train.history import History
 from faltung.train.loop import Loop
 from faltung.train.network import Network
@@ -35,8 +37,9 @@ class Fitting(Network):
         show: bool = True,
         epochs: int = defaults.EPOCHS,
         batch: int = defaults.BATCH,
+        accumulate: int = 1,
         optimizer: OptimizerName = defaults.OPTIMIZER,
-        lr: float | None = None,
+        lr: float | Literal["find"] | None = None,
         momentum: float | None = None,
         nesterov: bool = False,
         decay: float = defaults.DECAY,
@@ -46,13 +49,16 @@ class Fitting(Network):
         loss: Loss = defaults.LOSS,
         smoothing: float = defaults.SMOOTHING,
         metric: str | None = None,
+        metrics: str | Sequence[str] = (),
         patience: int | None = None,
+        ema: float | None = None,
         class_weight: str | Sequence[float] | None = None,
         sampler: Sampler = defaults.SAMPLER,
         freeze: str | int | Sequence[str] = (),
         seed: int = defaults.SEED,
         precision: Precision = defaults.PRECISION,
         augment: Augment | None = None,
+        callbacks: Callable[[Epoch], Any] | Sequence[Callable[[Epoch], Any]] | None = None,
         teacher: Network | None = None,
         distil: float | None = None,
         temperature: float | None = None,
@@ -74,11 +80,18 @@ class Fitting(Network):
         epochs : int
             Passes over the samples.
         batch : int
-            Samples in one step.
+            Samples that are computed at once, and without ``accumulate`` one step.
+        accumulate : int
+            Of how many batches a step of the optimizer has the gradient: ``batch=8, accumulate=4``
+            is ``batch=32`` in a quarter of the memory, up to rounding. Batch normalisation alone
+            differs, since it normalises what is computed at once. At the end of an epoch a step
+            may have fewer batches.
         optimizer : {"sgd", "adamw"}
             Stochastic gradient descent with momentum, or Adam with decoupled weight decay [1]_.
-        lr : float, optional
-            The highest learning rate; by default 0.003 for "adamw", 0.05 for "sgd".
+        lr : float or "find", optional
+            The highest learning rate; by default 0.003 for "adamw", 0.05 for "sgd". "find": that of
+            a range test [5]_ of some 100 steps before training, after which the weights are as
+            before; ``History.lr_test`` has its points.
         momentum : float, optional
             Of "sgd", at least 0 and below 1; by default 0.9.
         nesterov : bool
@@ -100,8 +113,14 @@ class Fitting(Network):
             "balanced_accuracy", "f1", "precision", "recall", "jaccard", "kappa", "mcc", "auc" or
             "average_precision", means over classes, for numbers "mse", "rmse", "mae" or "r2"; all
             by the definitions of scikit-learn. The usual one for numbers is the loss.
+        metrics : str or sequence of str
+            Further metrics of the validation, of the same names; "val_f1" and so on in the history.
         patience : int, optional
             Epochs without a better validation after which training ends.
+        ema : float, optional
+            The part that stays at each step, 0.999 say, of an exponential moving average of the
+            weights and of running statistics; in the first steps less stays. The average is what is
+            validated and what the model has afterwards.
         class_weight : "balanced" or sequence of float, optional
             One number for each class: the loss is the weighted mean, as in PyTorch. "balanced":
             samples / (classes * samples of the class). The validation is not weighted.
@@ -117,6 +136,12 @@ class Fitting(Network):
             As in ``Model``; strict if either says so.
         augment : Augment, optional
             Random changes of the samples.
+        callbacks : function or sequence of functions, optional
+            Each is called after every epoch with an ``Epoch``, while the model has the weights that
+            were validated; training ends after the epoch if one returns True or "stop". The weights
+            are the same with callbacks and without. What a callback raises is passed on, and the
+            model then has the weights of that epoch. ``faltung.train.callbacks`` has some for
+            TensorBoard and MLflow.
         teacher : Model, optional
             A network whose answers this one learns from too: knowledge distillation [4]_. It sees
             the same samples, and is not changed.
@@ -130,14 +155,17 @@ class Fitting(Network):
         Returns
         -------
         History
-            A list with the metrics of each epoch, which prints as a table.
+            A list with the metrics of each epoch, which prints as a table; ``best`` is the epoch
+            whose weights the model has, ``to_dict()`` gives columns, ``notes`` what is worth saying
+            of the training as a whole.
 
         Raises
         ------
         ValueError, TypeError
             Samples, targets or settings that do not fit the network, or each other.
         FloatingPointError
-            The loss is not finite.
+            The loss is not finite. The model then has the best weights of the validation, or
+            without any those from before.
 
         Notes
         -----
@@ -153,6 +181,7 @@ class Fitting(Network):
         .. [3] L. N. Smith and N. Topin, "Super-convergence", 2017.
         .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network",
            2015.
+        .. [5] L. N. Smith, "Cyclical learning rates for training neural networks", 2015.
 
         Examples
         --------
@@ -167,6 +196,7 @@ class Fitting(Network):
         wanted = Settings(
             epochs=epochs,
             batch=batch,
+            accumulate=accumulate,
             optimizer=optimizer,
             lr=lr,
             momentum=momentum,
@@ -178,7 +208,9 @@ class Fitting(Network):
             loss=loss,
             smoothing=smoothing,
             metric=metric,
+            metrics=(metrics,) if isinstance(metrics, str) else metrics,  # type: ignore[arg-type]
             patience=patience,
+            ema=ema,
             class_weight=class_weight,  # type: ignore[arg-type]
             sampler=sampler,
             freeze=freeze,  # type: ignore[arg-type]
@@ -187,6 +219,7 @@ class Fitting(Network):
             augment=Augment() if augment is None else augment,
         )
         learned_from = teacher_of(teacher, distil, temperature)
+        watching = checked(callbacks)
         train = as_source(x, y, self, wanted.loss)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
@@ -197,7 +230,7 @@ class Fitting(Network):
         elif validation is not None:
             part = _part(validation)
             train, held = split(train, part, wanted.seed)
-        return self._trained(wanted, train, held, show, learned_from)
+        return self._trained(wanted, train, held, show, learned_from, watching)
 
     def _trained(
         self,
@@ -206,6 +239,7 @@ class Fitting(Network):
         held: Source | None,
         show: bool,
         teacher: Teacher | None,
+        callbacks: tuple[Callback, ...],
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
@@ -216,14 +250,17 @@ class Fitting(Network):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
             try:
-                loop = Loop(self, settings, train, held, show=show, teacher=teacher)
+                loop = Loop(
+                    self, settings, train, held, show=show, teacher=teacher, callbacks=callbacks
+                )
             except BaseException:
                 self.standard, self.units, self.layout = before
                 raise
             self.loss = settings.loss
             history = loop.run()
             loop.restore_best()
-        return History(history)
+        points = () if loop.tested is None else loop.tested.points
+        return History(history, best=loop.best, notes=loop.closing, lr_test=points)
 
 
 def _part(validation: object) -> float:

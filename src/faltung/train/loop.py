@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
+from dataclasses import replace
+from itertools import count
 from typing import Any, cast
 
 import numpy as np
@@ -16,23 +18,28 @@ import numpy.typing as npt
 from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
-from faltung.geometry.errors import FaltungArithmeticError, FaltungError
+from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.plan.choose import Precision
+from faltung.program.accumulate import Accumulated
 from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
 from faltung.train import scores
+from faltung.train.averaging import Average
+from faltung.train.callbacks import Callback, ended, epoch_of, told
 from faltung.train.checkpoint_position import Position
 from faltung.train.checks import check_run, weights_of
+from faltung.train.closing import exploded, learned_nothing, overfits, why_stopped
 from faltung.train.evaluate import evaluate
 from faltung.train.freezing import frozen
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.levels import follow, settle, settled
+from faltung.train.lr_find import RangeTest, range_test
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
 from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
-from faltung.train.settings import Settings
+from faltung.train.settings import FIND, Settings
 from faltung.train.teacher import Lesson, Teacher
 
 Array = npt.NDArray[Any]
@@ -49,8 +56,10 @@ class Loop:
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
     printed, below ``title`` and ``notes``, with or without ``lines`` of the epochs. After ``run``,
     ``history`` has the metrics of each epoch, ``position`` is where the run ended, ``compiled`` the
-    seconds spent compiling. ``teacher``: whose answers the network learns from too. ValueError,
-    TypeError: settings that do not fit the samples.
+    seconds spent compiling. ``teacher``: whose answers the network learns from too. ``callbacks``:
+    called with each ``Epoch``. ``typed``: settings are called by the options of the command line.
+    ``part``: whether other samples come in other runs, so that these may be of one class.
+    ValueError, TypeError: settings that do not fit the samples.
     """
 
     def __init__(
@@ -65,11 +74,15 @@ class Loop:
         title: str = "",
         teacher: Teacher | None = None,
         lines: bool = True,
+        callbacks: tuple[Callback, ...] = (),
+        typed: bool = False,
+        part: bool = False,
     ) -> None:
+        self.callbacks, self.typed = callbacks, typed
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
         self._show, self.title, self._lines = show, title, lines
         self.notes: tuple[str, ...] = ()
-        check_run(model, settings, train, held)
+        check_run(model, settings, train, held, part=part)
         self.teacher = teacher
         if teacher is not None:
             teacher.check(model, settings.loss)
@@ -94,10 +107,16 @@ class Loop:
             distilled=teacher is not None and self._labels,
         )
         self.slots = Slots(model.state, rule, self.frozen)
+        self.average = Average(model, self.slots)
         self._steps: dict[int, TrainingStep] = {}
+        self._sum: Accumulated | None = None
         self.schedule = settings.lr_schedules(len(self.loader))
         self.position = Position()
         self.history: list[EpochMetrics] = []
+        # What is said at the end, and what the range test of the learning rate found.
+        self.closing: tuple[str, ...] = ()
+        self.tested: RangeTest | None = None
+        self._stopped_by: str | None = None
         self.compiled = 0.0
         # The best weights and their position, until they are written.
         self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
@@ -119,9 +138,17 @@ class Loop:
                 distil=0.0 if teacher is None else teacher.distil,
                 temperature=1.0 if teacher is None else teacher.temperature,
                 keep=True,
+                over=self._over,
             )
+            if self._over is not None and self._sum is None:
+                self._sum = Accumulated(self.slots, self._over)
             self.compiled += time.perf_counter() - start
         return self._steps[batch]
+
+    @property
+    def _over(self) -> float | None:
+        """What gradients that are added up are divided by until all of them are there."""
+        return None if self.settings.accumulate == 1 else float(self.settings.batch)
 
     @property
     def _precision(self) -> Precision:
@@ -132,17 +159,31 @@ class Loop:
     # Running -------------------------------------------------------------------------------------
 
     def run(self) -> list[EpochMetrics]:
-        """Train to the end, or until patience runs out; returns the history.
+        """Train to the end, or until patience runs out or a callback says stop; returns the
+        history.
 
         Ctrl-C ends the run after the batch; with a folder everything is saved and Stopped is
-        raised. FloatingPointError: the loss is not finite.
+        raised. FloatingPointError: the loss is not finite; a model without a folder then has the
+        best weights, or without any those from before. Errors of callbacks are passed on.
         """
-        show = self._progress()
+        show, state = self._progress(), self.model.state
+        before = state.memory.copy() if self.folder is None else None
         try:
             with interrupts() as interrupted, show or nullcontext():
                 self._run(show, interrupted)
+        except FloatingPointError:
+            if before is not None:
+                state.memory[...] = before
+                self.restore_best()
+            raise
+        except BaseException:
+            self.average.keep()
+            raise
+        else:
+            self.average.keep()
         finally:
             self.model.changed()
+            ended(self.callbacks)
         settle(self.model)
         return self.history
 
@@ -151,8 +192,11 @@ class Loop:
         for note in self.notes if show is not None else ():
             show.note(note)  # type: ignore[union-attr]
         try:
-            while position.epoch < self.settings.epochs and not self.out_of_patience():
+            if self.settings.lr == FIND:
+                self._find_lr(show, interrupted)
+            while position.epoch < self.settings.epochs and not self._ended():
                 self._epoch(show, interrupted)
+            self._close_run(show)
         except Stopped:
             self._save()
             if self.folder is not None:
@@ -180,6 +224,8 @@ class Loop:
         with closing(batches):  # a thread may be prefetching
             for x, y, _ in batches:
                 self._batch(x, y, show)
+                if not self._between_steps:
+                    continue
                 if interrupted():
                     raise Stopped
                 self._save_after(BATCH_SAVE_SECONDS)
@@ -191,23 +237,9 @@ class Loop:
         self._close(start, pace, show)
 
     def _batch(self, x: Array, y: Array, show: Progress | None) -> None:
-        """One step; its results are added to the sums of the epoch."""
+        """One batch; its results are added to the sums of the epoch."""
         position, step = self.position, self.step(len(x))
-        model = self.model
-        given = model.checked_tokens(x) if model.tokens else x.astype(model.graph.dtype, copy=False)
-        target = y if step.training.target.kind == "int" else y.reshape(len(y), *step.shape)
-        lesson = Lesson(target, None)
-        if self.teacher is not None:
-            lesson = self.teacher.lesson(x, target, model, self.settings.loss)
-        loss, right = step(
-            given,
-            lesson.target,
-            lesson.answers,
-            lr=self.schedule(position.step),
-            step=position.step,
-            seed=self.settings.seed,
-        )
-        loss += lesson.more
+        loss, right = self._learn(x, y, self.schedule(position.step), position.step)
         self._check_finite("loss", loss, f", batch {position.batch + 1}")
         position.step += 1
         position.batch += 1
@@ -219,27 +251,116 @@ class Loop:
         if show is not None:
             show.batch(loss, right / step.rows if self._labels else None, len(x))
 
+    def _learn(self, x: Array, y: Array, lr: float, batch: int) -> tuple[float, int]:
+        """Train on a batch, the number ``batch`` of the run from 0: its loss, and how many rows
+        were right. The parameters change where a step of the optimizer ends.
+        """
+        step, model = self.step(len(x)), self.model
+        given = model.checked_tokens(x) if model.tokens else x.astype(model.graph.dtype, copy=False)
+        target = y if step.training.target.kind == "int" else y.reshape(len(y), *step.shape)
+        lesson = Lesson(target, None)
+        if self.teacher is not None:
+            lesson = self.teacher.lesson(x, target, model, self.settings.loss)
+        number, ends = self.schedule.step(batch), self.schedule.ends_step(batch)
+        step.feed(given, lesson.target, lesson.answers)
+        # Each batch has its own zeros of dropout, also where several share a step.
+        step.run(lr=lr, step=number if self._sum is None else batch, seed=self.settings.seed)
+        if self._sum is not None:
+            self._sum.add(step)
+            if ends:
+                self._sum.run(lr=lr, step=number)
+        if ends:
+            self.average.step(number)
+        return step.loss + lesson.more, step.correct
+
+    @property
+    def _between_steps(self) -> bool:
+        """Whether the optimizer has used all gradients: where a run can stop and go on."""
+        return not self.position.step or self.schedule.ends_step(self.position.step - 1)
+
+    def _find_lr(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
+        """Replace the learning rate "find" by a number, here and in the folder of the run. Weights
+        and optimizer are as before.
+        """
+        state, batches = self.model.state, self._endless()
+        before, place = state.memory.copy(), count()
+
+        def train(rate: float) -> float:
+            losses, total = 0.0, 0.0
+            for number in place:
+                if interrupted():
+                    raise Stopped
+                x, y, _ = next(batches)
+                loss = self._learn(x, y, rate, number)[0]
+                weight = self.step(len(x)).weight
+                losses, total = losses + loss * weight, total + weight
+                if self.schedule.ends_step(number):
+                    break
+            return losses / (total or 1.0)
+
+        try:
+            with closing(batches):
+                found = self.tested = range_test(train)
+        finally:
+            state.memory[...] = before
+            self.slots.begin()
+            self._sum = None if self._sum is None else Accumulated(self.slots, self._over or 1.0)
+        self.settings = replace(self.settings, lr=found.lr)
+        self.schedule = self.settings.lr_schedules(len(self.loader))
+        if self.folder is not None:
+            self.folder.save_range_test(found.points)
+            self.folder.rewrite({**self.folder.config, "train": self.settings.as_dict()})
+        if show is not None:
+            show.note(f"lr {found.lr:g}: found by a range test of {len(found.points)} steps")
+
+    def _endless(self) -> Generator[Batch, None, None]:
+        """The batches of one epoch after another."""
+        for epoch in count():
+            with closing(cast("Generator[Batch, None, None]", self.loader.epoch(epoch))) as batches:
+                yield from batches
+
     def _check_finite(self, name: str, loss: float, where: str = "") -> None:
         if not math.isfinite(loss):
-            raise FaltungArithmeticError(
-                f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
-                f"lr than {self.schedule.lr:g} or clip may help"
-            )
+            place = f"in epoch {self.position.epoch + 1}{where}"
+            raise exploded(name, loss, place, self.settings, self.schedule.lr, self.typed)
 
     @property
     def _labels(self) -> bool:
         return self.settings.loss == "cross_entropy"
 
     def _close(self, start: float, pace: float, show: Progress | None) -> None:
-        """End an epoch: validation, metrics, the best weights, perhaps a checkpoint."""
+        """End an epoch: validation, metrics, the best weights, callbacks, perhaps a checkpoint."""
+        with self.average.shown():
+            held = self._validate()
+            row = self._row(held, time.perf_counter() - start, pace)
+            best = self._note_best(row, held)
+            self.position.next_epoch()
+            if best and (self.folder is not None or self.held is not None):
+                used = settled(self.model.training_graph, self.model.state.view)
+                self._best = self.model.parameters | used, self.position.as_dict()
+            self.history.append(row)
+            self._unsaved.append(row)
+            if show is not None:
+                show.epoch(row, best and self.held is not None)
+            if self.callbacks:
+                epoch = epoch_of(row, self.settings.epochs, best)
+                self._stopped_by = told(self.callbacks, epoch) or self._stopped_by
+        self._save_after(EPOCH_SAVE_SECONDS)
+
+    def _validate(self) -> dict[str, float]:
+        """The metrics of the samples that are held out."""
+        if self.held is None:
+            return {}
+        settings = self.settings
+        made = evaluate(self.model, self.held, settings.loss, metrics=settings.noted).metrics()
+        self._check_finite("val loss", made["loss"])
+        self._check_finite(f"val {settings.chosen_by}", made[settings.chosen_by])
+        return made
+
+    def _row(self, held: dict[str, float], seconds: float, pace: float) -> EpochMetrics:
+        """The metrics of the epoch that ends."""
         position = self.position
-        held: dict[str, float] = {}
-        if self.held is not None:
-            loss, chosen = self.settings.loss, self.settings.chosen_by
-            held = evaluate(self.model, self.held, loss, metrics=[chosen]).metrics()
-            self._check_finite("val loss", held["loss"])
-            self._check_finite(f"val {chosen}", held[chosen])
-        row = EpochMetrics(
+        return EpochMetrics(
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
@@ -247,27 +368,23 @@ class Loop:
             accuracy=position.right / max(1, position.rows) if self._labels else None,
             val_loss=held.get("loss"),
             val_accuracy=held.get("accuracy"),
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             samples_per_second=pace,
-            metric=self._metric if held else None,
-            val_metric=held[self._metric] if held and self._metric else None,
+            scores={name: held[name] for name in self.settings.noted} if held else {},
         )
-        best = self._note_best(row, held)
-        position.next_epoch()
-        if best and (self.folder is not None or self.held is not None):
-            used = settled(self.model.training_graph, self.model.state.view)
-            self._best = self.model.parameters | used, position.as_dict()
-        self.history.append(row)
-        self._unsaved.append(row)
-        self._save_after(EPOCH_SAVE_SECONDS)
-        if show is not None:
-            show.epoch(row, best and self.held is not None)
 
-    @property
-    def _metric(self) -> str | None:
-        """The metric that has a column of its own, if one was chosen."""
-        chosen = self.settings.chosen_by
-        return chosen if scores.SCORES[chosen].of is not None else None
+    def _close_run(self, show: Progress | None) -> None:
+        """Say at the end what is worth saying of the run as a whole."""
+        settings, typed, epoch = self.settings, self.typed, self.position.epoch
+        kept = self.position.best_epoch + 1 if self.held is not None else None
+        lines = (
+            why_stopped(settings, epoch, kept or epoch, self._stopped_by, typed),
+            learned_nothing(self.history, settings, typed)
+            or overfits(self.history, settings, kept, typed),
+        )
+        self.closing = tuple(line for line in lines if line is not None)
+        for line in self.closing if show is not None else ():
+            show.note(line)  # type: ignore[union-attr]
 
     def _note_best(self, row: EpochMetrics, held: dict[str, float]) -> bool:
         """Whether an epoch is the best so far, by the metric of the validation; without a
@@ -280,6 +397,15 @@ class Loop:
         position.best, position.best_loss = merit, row.val_loss
         position.best_epoch = position.epoch
         return True
+
+    @property
+    def best(self) -> EpochMetrics | None:
+        """The epoch whose weights are kept."""
+        at = self.position.best_epoch
+        return self.history[at] if 0 <= at < len(self.history) else None
+
+    def _ended(self) -> bool:
+        return self._stopped_by is not None or self.out_of_patience()
 
     def out_of_patience(self) -> bool:
         """Whether the run ends before its last epoch."""
@@ -332,7 +458,7 @@ class Loop:
         wanted = {
             f"{slot}/{name}": (p.shape, np.dtype(self.model.dtype))
             for slot in self.slots.arrays
-            for name in self.slots.trained
+            for name in self.slots.names(slot)
             if (p := self.model.state.parameters[name])
         }
         check_tensors(last.state, wanted, where)

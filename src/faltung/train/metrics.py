@@ -3,8 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field, fields
 from typing import Any
 
 from faltung.geometry.errors import FaltungError
@@ -20,8 +20,8 @@ class EpochMetrics:
     """One epoch. Losses and accuracies (0 to 1) are means over samples, ``seconds`` include the
     validation, ``step`` counts the batches of the whole run.
 
-    metric, val_metric: the name and the value of the metric by which the best epoch is chosen,
-    where one was. None: not measured, such as the accuracy of a regression.
+    scores: further metrics of the validation by name, rows of ``SCORES``. None: not measured, such
+    as the accuracy of a regression.
     """
 
     epoch: int
@@ -33,46 +33,60 @@ class EpochMetrics:
     val_accuracy: float | None = None
     seconds: float | None = None
     samples_per_second: float | None = None
-    metric: str | None = None
-    val_metric: float | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.metric is None) != (self.val_metric is None):
-            raise FaltungError("val_metric: must be given with the name of its metric")
-        for field in fields(self):
-            if field.name == "metric":
+        for each in fields(self):
+            if each.name == "scores":
                 continue
-            value = getattr(self, field.name)
-            optional = field.default is None
+            value = getattr(self, each.name)
+            optional = each.default is None
             if value is None and optional:
                 continue
-            whole = field.name in ("epoch", "step")
+            whole = each.name in ("epoch", "step")
             try:  # NumPy scalars become Python numbers, so that what is written reads back
                 made = int(value) if whole else float(value)
             except (TypeError, ValueError, OverflowError):
                 made = None
             if made is None or (whole and (made != value or made < 0)):
                 kind = "a whole number from 0" if whole else "a number"
-                raise FaltungError(f"{field.name}={value!r:.40}: must be {kind}")
-            object.__setattr__(self, field.name, made)
+                raise FaltungError(f"{each.name}={value!r:.40}: must be {kind}")
+            object.__setattr__(self, each.name, made)
+        object.__setattr__(self, "scores", {n: _float(n, v) for n, v in self.scores.items()})
+
+    def as_dict(self) -> dict[str, float | None]:
+        """All numbers by the names of their columns: scores are "val_f1", ..."""
+        own: dict[str, float | None] = {name: getattr(self, name) for name in COLUMNS}
+        return own | {f"val_{name}": value for name, value in self.scores.items()}
 
 
-# The metric has a column of its name, "val_f1", if there is one.
-COLUMNS = tuple(f.name for f in fields(EpochMetrics) if f.name not in ("metric", "val_metric"))
-_CHOSEN = tuple(f"val_{name}" for name, score in SCORES.items() if score.of is not None)
+def _float(name: str, value: object) -> float | None:
+    try:
+        return None if value is None else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise FaltungError(f"scores[{name!r}]={value!r:.40}: must be a number") from None
+
+
+# Each score has a column of its name, "val_f1".
+COLUMNS = tuple(f.name for f in fields(EpochMetrics) if f.name != "scores")
+_SCORED = {f"val_{name}": name for name, score in SCORES.items() if score.of is not None}
 
 
 def to_csv(rows: Iterable[EpochMetrics]) -> str:
     """A header and a line per epoch; numbers in the shortest form that reads back exactly."""
-    made, listed = io.StringIO(), list(rows)
-    metric = next((row.metric for row in listed if row.metric is not None), None)
+    made, listed = io.StringIO(), [row.as_dict() for row in rows]
+    names = columns_of(listed)
     writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(COLUMNS if metric is None else (*COLUMNS, f"val_{metric}"))
+    writer.writerow(names)
     for row in listed:
-        values = [getattr(row, name) for name in COLUMNS]
-        values += [] if metric is None else [row.val_metric]
+        values = [row.get(name) for name in names]
         writer.writerow(["" if value is None else repr(value) for value in values])
     return made.getvalue()
+
+
+def columns_of(rows: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """The columns of a table with all of these rows."""
+    return tuple(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
 
 
 def from_csv(text: str, source: str) -> list[EpochMetrics]:
@@ -85,7 +99,9 @@ def from_csv(text: str, source: str) -> list[EpochMetrics]:
     except csv.Error as error:
         raise FaltungError(f"{source}: line 1 or later: {error}") from None
     header = tuple(lines[0]) if lines else ()
-    if header != COLUMNS and not (header[:-1] == COLUMNS and header[-1] in _CHOSEN):
+    more = header[len(COLUMNS) :]
+    known = len(set(more)) == len(more) and set(more) <= set(_SCORED)
+    if header[: len(COLUMNS)] != COLUMNS or not known:
         raise FaltungError(f"{source}: line 1: must be {','.join(COLUMNS)}")
     rows: list[EpochMetrics] = []
     for number, line in enumerate(lines[1:], 2):
@@ -104,11 +120,8 @@ def _row(line: list[str], header: Sequence[str]) -> EpochMetrics:
     cells = dict(zip(header, line, strict=True))
     whole: dict[str, Any] = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
     found: dict[str, Any] = {name: _number(name, cell) for name, cell in cells.items()}
-    if len(header) > len(COLUMNS):
-        value = found.pop(header[-1])
-        name = None if value is None else header[-1].removeprefix("val_")
-        found |= {"metric": name, "val_metric": value}
-    return EpochMetrics(**whole, **found)
+    scores = {_SCORED[name]: found.pop(name) for name in header[len(COLUMNS) :]}
+    return EpochMetrics(**whole, **found, scores=scores)
 
 
 def _whole(name: str, cell: str) -> int:

@@ -1,26 +1,20 @@
 """A network that can be trained. All on NumPy arrays."""
 
-import os
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any, Self
+from typing import Self
 
 import numpy.typing as npt
 
 from faltung.data.native import as_array
 from faltung.data.source import Source, is_source
-from faltung.formats.extras import missing
-from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungTypeError
 from faltung.train.dense import dense
 from faltung.train.evaluate import evaluate
+from faltung.train.exchange import Exchange
 from faltung.train.fitting import Fitting
-from faltung.train.network import Network
 from faltung.train.samples import as_source
-from faltung.train.transfer import take_matching
 
 
-class Model(Fitting):
+class Model(Exchange, Fitting):
     """A network for samples of one shape, with its parameters: train it, predict, save it.
 
     Parameters
@@ -118,56 +112,6 @@ class Model(Fitting):
         metrics = [metric] if isinstance(metric, str) else list(metric)
         return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()
 
-    @classmethod
-    def from_onnx(
-        cls,
-        model: str | os.PathLike[str] | bytes,
-        input_shape: Sequence[int] | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-    ) -> Self:
-        """A model from an ONNX file, to be trained further, saved, looked at.
-
-        Its layers are those of the file; ``with_outputs`` of them changes the last one. To run a
-        file as it is, with several inputs and outputs, use ``faltung.onnx.load``.
-
-        Parameters
-        ----------
-        model : path-like or bytes
-            The file, or what is in it.
-        input_shape : sequence of int, optional
-            The shape of one sample, ``(channels, *space)``; where the file leaves sizes free it
-            must be given.
-        classes : sequence of str, optional
-            Names of the outputs.
-
-        Returns
-        -------
-        Model
-            Of the first output of the file. Where that ends in a softmax, ``predict`` gives
-            probabilities.
-
-        Raises
-        ------
-        FaltungError, UnsupportedError
-            No ONNX model, one with several inputs, or one that is not a network of ours: operators
-            that run on the host.
-        OSError
-            The file cannot be read.
-        ImportError
-            ``onnx`` is not installed.
-
-        Examples
-        --------
-        >>> import faltung
-        >>> from faltung.formats.onnx_export import export_onnx
-        >>> net = faltung.Model(faltung.nn.Conv(2, 3), (1, 5, 5))
-        >>> faltung.Model.from_onnx(export_onnx(net.graph, net.parameters))
-        <Model (1, 5, 5) -> (2, 3, 3), 20 parameters>
-        """
-        made: Self = import_module("faltung.onnx.layer").from_onnx(cls, model, input_shape, classes)
-        return made
-
     def dense(self) -> Self:
         """The same network for pictures of any size, with an answer for every position.
 
@@ -202,75 +146,3 @@ class Model(Fitting):
         True
         """
         return dense(self)
-
-    def start_from(self, other: "Network") -> tuple[str, ...]:
-        """Take over the parameters of another network where names and shapes are the same.
-
-        For transfer learning: a network of the same layers for other classes, of which all but the
-        last layer begin where another training ended. A model that was never trained also takes
-        the ``standard`` and the ``units`` of the other, whose parameters expect such inputs.
-
-        Parameters
-        ----------
-        other : Model
-            What to start from. It is not changed.
-
-        Returns
-        -------
-        tuple of str
-            The layers that keep the parameters they have, because the other network lacks them or
-            has them in another shape.
-
-        Raises
-        ------
-        ValueError, TypeError
-            No layer is the same, or samples have another shape.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from faltung import Model, nets
-        >>> old = Model(nets.get("lenet5", classes=10, input_shape=(1, 28, 28)), (1, 28, 28))
-        >>> new = Model(nets.get("lenet5", classes=3, input_shape=(1, 28, 28)), (1, 28, 28))
-        >>> new.start_from(old)
-        ('linear3',)
-        """
-        if not isinstance(other, Network):
-            raise FaltungTypeError(
-                f"other={show(other)}: must be a Model; Model.load reads one from a file"
-            )
-        return take_matching(self, other)
-
-    def to_torch(self) -> Any:
-        """The network as a module of PyTorch, with the same numbers.
-
-        Returns
-        -------
-        torch.fx.GraphModule
-            In evaluation mode, on the CPU, in the dtype of the model. It consists of modules of
-            ``torch.nn`` under the names of the layers, and functions of ``torch``: it needs no
-            Faltung to run, to be trained or saved. It takes a batch ``(n, *input_shape)`` of
-            samples as they are read, pictures from 0 to 1, since a ``standard`` is part of it, and
-            gives what comes before a softmax. In training mode batch normalisation, dropout and
-            stochastic depth do what they do in ``fit``; auxiliary classifiers are left out.
-
-        Raises
-        ------
-        UnsupportedError
-            An operation without a form in PyTorch; the message names it and its layer.
-        ImportError
-            PyTorch is not installed.
-
-        Examples
-        --------
-        >>> from faltung import Model, nn
-        >>> module = Model(nn.Conv(4, 3), (1, 8, 8)).to_torch()  # doctest: +SKIP
-        >>> module.conv1  # doctest: +SKIP
-        Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1))
-        """
-        try:
-            return import_module("faltung.torch.to_torch").to_torch(self)
-        except ImportError as error:
-            if error.name is None or error.name.partition(".")[0] != "torch":
-                raise
-            raise missing("torch", "torch") from error

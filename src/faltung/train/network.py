@@ -13,7 +13,7 @@ from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
 from faltung.data.standard import Standard
 from faltung.data.units import Units
-from faltung.formats.tensors import Words, check_tensors, load_tensors, save_tensors
+from faltung.formats.tensors import Words, check_tensors, save_tensors
 from faltung.geometry.check import one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
 from faltung.geometry.conv import KEPT, Kept, computed_in
@@ -30,8 +30,8 @@ from faltung.program.memory import require_network
 from faltung.program.state import State
 from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
+from faltung.train.insight import Insight
 from faltung.train.metadata import checked
-from faltung.train.predicting import Predicting
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +41,7 @@ FORMAT = 1
 MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
 
 
-class Network(Predicting):
+class Network(Insight):
     """A network for samples of one shape, with its parameters; see ``Model`` for the arguments.
 
     Several threads may call one; they take turns.
@@ -92,6 +92,7 @@ class Network(Predicting):
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
         self._memory = Memory()
+        self._probes, self._widened = {}, None
         self._lock = threading.RLock()
 
     def _check(self) -> None:
@@ -279,43 +280,6 @@ class Network(Predicting):
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
         }
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, dtype: Kept | None = None) -> Self:
-        """Read a model that ``save`` wrote. Nothing in the file is executed.
-
-        Parameters
-        ----------
-        path : path-like
-            The safetensors file.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            In which dtype, as ``astype``; by default that of the file.
-
-        Returns
-        -------
-        Model
-            With the parameters, classes and standardisation that it was saved with.
-
-        Raises
-        ------
-        ValueError
-            A file of something else or of another version, or with a tensor that is missing,
-            unknown or of another shape.
-        OSError
-            The file cannot be read.
-        """
-        if dtype is not None:
-            one_of("dtype", dtype, KEPT)
-        tensors, metadata = load_tensors(check_path("path", path))
-        if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
-            raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
-        try:
-            about = json.loads(metadata.get("about", ""))
-        except (ValueError, RecursionError) as error:
-            raise FaltungError(f"{path}: not a model, {error}") from None
-        made = cls.from_about(about, str(path))
-        made.take(tensors, str(path))
-        return made if dtype is None or dtype == made.dtype else made.astype(dtype)
 
     @classmethod
     def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:

@@ -174,7 +174,7 @@ class LiveProgress(Progress):
             columns = shown(row, self._epochs, self._console.width)
             if columns != self._columns:
                 self._columns = columns
-                self._put(header(columns, self._epochs, row.metric), "bold")
+                self._put(header(columns, self._epochs), "bold")
             self._put(table_line(columns, row, self._epochs, best), "green" if best else "")
         self._end_epoch()
         self._draw()

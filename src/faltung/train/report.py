@@ -30,6 +30,7 @@ from faltung.train.report_sections import (
     filters,
     mistakes,
     network,
+    range_test,
     settings,
     text,
 )
@@ -49,7 +50,8 @@ class ReportData:
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
     ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
     ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
-    tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title.
+    tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title;
+    ``lr_test``: (rate, loss) of each step of a range test of the learning rate.
     """
 
     title: str
@@ -63,6 +65,7 @@ class ReportData:
     config: Mapping[str, object] = field(default_factory=dict)
     metric: str | None = None
     note: str = ""
+    lr_test: Sequence[tuple[float, float]] = ()
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = False) -> None:
@@ -81,7 +84,7 @@ def render(data: ReportData) -> str:
         title=text(data.title),
         note=text(data.note),
         figures=list(figures(data.history, matrix, data.layers, data.cost, data.metric)),
-        charts=charts(data.history, data.metric),
+        charts=[*charts(data.history, data.metric), *range_test(data.lr_test, data.config)],
         ringed=any(row.val_loss is not None for row in data.history),
         confusion=matrix,
         mistakes=mistakes(data.mistakes, data.classes),
@@ -92,9 +95,11 @@ def render(data: ReportData) -> str:
     )
 
 
-def rendered(template: Path, **values: object) -> str:
-    """A page of one file in the style of reports. ``template``: a file of Faltung's own."""
-    style = _style()
+def rendered(template: Path, *, styles: Sequence[str] = ("report.css",), **values: object) -> str:
+    """A page of one file in the style of reports. ``template``: a file of Faltung's own, as are
+    ``styles``.
+    """
+    style = _style(tuple(styles))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page: str = _template(template).render(
         version=version(), style=style, style_hash=digest, text=text, percent=percent, **values
@@ -103,8 +108,8 @@ def rendered(template: Path, **values: object) -> str:
 
 
 @cache
-def _style() -> str:
-    return (_HERE / "report.css").read_text("utf-8")
+def _style(names: tuple[str, ...]) -> str:
+    return "".join((_HERE / name).read_text("utf-8") for name in names)
 
 
 @cache

@@ -113,8 +113,10 @@ def figures(
     if last is not None and last.val_loss is None and last.accuracy is not None:
         yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
-    if best is not None and best.metric is not None and best.val_metric is not None:
-        yield text(_label(best.metric)), terminal.number(best.val_metric), f"epoch {best.epoch}"
+    if best is not None:
+        for name, score in best.scores.items():
+            if score is not None:
+                yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
@@ -151,11 +153,27 @@ def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[s
             if any(getattr(row, prefix + name) is not None for row in history)
         ]
         made.append(chart(name, curves, number, top=top, mark=best.epoch if best else None))
-    own = next((row.metric for row in history if row.metric is not None), None)
-    if own is not None:
-        line = Line("validation", epochs, [row.val_metric for row in history])
+    for own in dict.fromkeys(name for row in history for name in row.scores):
+        line = Line("validation", epochs, [row.scores.get(own) for row in history])
         made.append(chart(_label(own), [line], _loss, mark=best.epoch if best else None))
     return [svg for svg in made if svg]
+
+
+def range_test(
+    points: Sequence[tuple[float, float]], config: Mapping[str, object]
+) -> Iterator[str]:
+    """The smoothed loss over the learning rates that were tried, with a ring at the one taken."""
+    if not points:
+        return
+    places = [math.log10(rate) for rate, _ in points]
+    trained = config.get("train")
+    chosen = trained.get("lr") if isinstance(trained, Mapping) else None
+    mark = None
+    if isinstance(chosen, int | float) and chosen > 0:
+        mark = min(places, key=lambda place: abs(place - math.log10(chosen)))
+    line = Line("loss", places, [loss for _, loss in points])
+    title = "loss in the test of learning rates"
+    yield chart(title, [line], _loss, x_title="learning rate, power of ten", mark=mark)
 
 
 def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
@@ -165,8 +183,9 @@ def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> Ep
     def merit(row: EpochMetrics) -> tuple[float, float, int]:
         """The metric, else accuracy or loss; then the loss; then the earlier."""
         less_loss = -math.inf if row.val_loss is None else _least(-row.val_loss)
-        if row.metric is not None and row.val_metric is not None:
-            return _least(better(row.metric, row.val_metric)), less_loss, -row.epoch
+        score = row.scores.get(metric or "")
+        if metric is not None and score is not None:
+            return _least(better(metric, score)), less_loss, -row.epoch
         if row.val_accuracy is not None and metric != "loss":
             return _least(row.val_accuracy), less_loss, -row.epoch
         return less_loss, 0.0, -row.epoch
@@ -193,7 +212,7 @@ def _image(pixels: npt.NDArray[np.uint8]) -> tuple[str, int, int]:
     return f"data:image/png;base64,{data}", pixels.shape[1], pixels.shape[0]
 
 
-def _drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
+def drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
     """A picture, or curves where there is one axis of space."""
     values = np.atleast_2d(array)
     if is_series(values):
@@ -216,13 +235,10 @@ def mistakes(
 
 def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     array = mistake.array
-    drawn = (
-        {}
-        if array is None or not np.size(array)
-        else _drawn(np.asarray(array), _MISTAKE, signed=False)
-    )
+    shown = array is not None and np.size(array)
+    picture = drawn(np.asarray(array), _MISTAKE, signed=False) if shown else {}
     sure = mistake.confidence
-    return drawn | {
+    return picture | {
         "true": _class(mistake.true, classes),
         "predicted": _class(mistake.predicted, classes),
         "confidence": "" if sure is None else f"{100 * sure:.3g}%",
@@ -240,7 +256,7 @@ def filters(weight: Array) -> dict[str, Any] | None:
     """(out, in, *kernel) drawn one by one."""
     if weight.ndim < 3 or not weight.size:
         return None
-    shown = [_drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
+    shown = [drawn(one, _FILTER, signed=True) for one in weight[:FILTERS]]
     return {"shown": shown, "all": len(weight), "shape": text(weight.shape[1:])}
 
 

@@ -8,17 +8,18 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, layout_in, split
+from faltung.data.source import Source, kind_of_sample, layout_in, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
+from faltung.train.places import first_of
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels", "x", "y", "label")
+READING = ("strict", "kind", "size", "channels", "x", "y", "label", "val")
 # What a config says of data that come with samples to hold out.
 OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
@@ -37,6 +38,9 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "y": (str, False),
     "columns": (list, False),
     "label": (str, False),
+    "val": (str, False),
+    "relative": (str, False),
+    "val_relative": (str, False),
 }
 
 
@@ -58,8 +62,12 @@ def data_table(folder: RunFolder) -> dict[str, Any]:
     return found
 
 
-def like(model: Model, folder: RunFolder) -> Like:
-    """What files must contain to be samples of a run. ValueError: a run that does not say."""
+def like(model: Model, folder: RunFolder | None) -> Like:
+    """What files must contain to be samples of a run, or where there is no run, of its model alone.
+    ValueError: a run that does not say.
+    """
+    if folder is None:
+        return _like_model(model)
     about = data_table(folder)
     if model.units is None and not model.tokens:
         raise FaltungError(
@@ -81,6 +89,18 @@ def like(model: Model, folder: RunFolder) -> Like:
         )
     except FaltungError as error:
         raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
+
+
+def _like_model(model: Model) -> Like:
+    """What is known of samples from a model alone; pictures and volumes are resized."""
+    kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
+    if kind is None:
+        raise FaltungError(
+            f"RUN: its model takes samples of shape {model.input_shape}, of which no files are "
+            "known; predict arrays in Python"
+        )
+    fit = kind in ("picture", "volume")
+    return Like(kind, model.input_shape, fit=fit, units=model.units, layout=model.layout)
 
 
 def open_like(
@@ -107,8 +127,7 @@ def open_like(
 
 def held_out(folder: RunFolder) -> Source:
     """The samples that a run has held out of its data."""
-    about = data_table(folder)
-    source = opened(about)
+    about, source = reopened(folder)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
@@ -139,12 +158,29 @@ def opened(about: Mapping[str, Any]) -> Source:
     return open_source(about["path"], targets=about.get("targets"), **given)
 
 
+def reopened(folder: RunFolder) -> tuple[dict[str, Any], Source]:
+    """The data of a run, wherever they are now, and the table that says so. If what lies there is
+    not what the run was trained on, the caller finds out by ``described``.
+    """
+    about = data_table(folder)
+
+    def as_it_was(place: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
+        source = opened(place)
+        if place != about and described(source)["digest"] != about["digest"]:
+            raise FaltungError("these are other data")
+        return dict(place), source
+
+    return first_of(about, folder.path, as_it_was)
+
+
 def described(source: Source) -> dict[str, Any]:
     """A description of data, by which similar data are read, and the same data recognised."""
     digest = hashlib.sha256(np.ascontiguousarray(source.targets).tobytes())
     own = getattr(source, "held", None)
     if own is not None:
         digest.update(np.ascontiguousarray(own.targets).tobytes())
+        for name in own.names if own.lazy else ():  # of arrays they are numbers
+            digest.update(repr(name).encode("utf-8", "surrogatepass") + b"\0")
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     found = {

@@ -4,6 +4,7 @@
     metrics.csv        one line per epoch
     best.safetensors   the weights that did best in validation
     last.safetensors   weights, optimizer state and position in the run
+    lr.csv             the range test of the learning rate, where it was to be found
     report.html        written by ``report``
 
 A checkpoint is one file, so weights, optimizer state and position always belong to the same step.
@@ -18,6 +19,7 @@ and refused where it reads, so that a run never reaches outside its folder.
 """
 
 import errno
+import json
 import os
 import re
 import weakref
@@ -31,6 +33,8 @@ from faltung.formats.tensors import Array, Tensors, Words, load_tensors, save_te
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
+from faltung.train import lr_find
+from faltung.train.lr_find import Points
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
 from faltung.train.run_format import (
     FORMAT,
@@ -45,9 +49,10 @@ from faltung.train.run_format import (
     version,
 )
 
-CONFIG, METRICS, BEST, LAST, REPORT = (
+CONFIG, METRICS, RANGE_TEST, BEST, LAST, REPORT = (
     "config.toml",
     "metrics.csv",
+    "lr.csv",
     "best.safetensors",
     "last.safetensors",
     "report.html",
@@ -108,6 +113,13 @@ class RunFolder:
                     place.rmdir()
             raise
         return cls(place, kept, lock)
+
+    @staticmethod
+    def place(path: str | os.PathLike[str] | None) -> Path:
+        """Where ``create`` makes a run of this path, or beside where it does; for other paths that
+        are relative to it.
+        """
+        return Path("runs/next") if path is None else Path(path)
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str]) -> Self:
@@ -234,6 +246,9 @@ class RunFolder:
     ) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
+        if name == BEST and not coded and isinstance(self.config.get("model"), dict):
+            # So that the file alone is a model, wherever it is moved to.
+            metadata["about"] = json.dumps(self.config["model"], sort_keys=True)
         save_tensors(self.path / name, tensors, metadata, own=True, coded=coded)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
@@ -279,6 +294,20 @@ class RunFolder:
         except FileNotFoundError:
             return []
         return from_csv(decoded(place, data), shown(place))
+
+    def save_range_test(self, points: Points) -> None:
+        """Write what the range test of the learning rate found."""
+        self._check_writes()
+        write_whole(self.path / RANGE_TEST, lr_find.to_csv(points).encode(), own=True)
+
+    def read_range_test(self) -> Points:
+        """What ``save_range_test`` wrote; nothing where the rate was given."""
+        place = self.path / RANGE_TEST
+        try:
+            data = read_checked(place, MAX_TEXT_BYTES, own=True)
+        except FileNotFoundError:
+            return ()
+        return lr_find.from_csv(decoded(place, data), shown(place))
 
     def _write_metrics(self) -> None:
         write_whole(self.path / METRICS, to_csv(self._rows).encode(), own=True)

@@ -19,12 +19,13 @@ from faltung.train.network import Network
 from faltung.train.run_folder import CONFIG, RunFolder
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
+def load_model(path: str | os.PathLike[str], kind: type[Model] = Model) -> tuple[Model, RunFolder]:
     """The model of a run with its best weights, or the last ones if there are no best yet.
-    ValueError, OSError: a folder that is not a run, of another version, or inconsistent.
+    ``kind``: its class. ValueError, OSError: a folder that is not a run, of another version, or
+    inconsistent.
     """
     folder = RunFolder.open(path)
-    model = Model.from_about(table(folder, "model"), str(folder.path / CONFIG))
+    model = kind.from_about(table(folder, "model"), str(folder.path / CONFIG))
     for found, name in ((folder.load_best(), "best"), (folder.load_last(), "last")):
         if found is not None:
             model.take(found.weights, str(folder.path / f"{name}.safetensors"))
@@ -56,7 +57,7 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 
 
 def export(
-    model: Model,
+    model: Network,
     path: Path,
     dtype: Kept | None = None,
     *,
@@ -82,7 +83,7 @@ def export(
     export_onnx(graph, parameters, path, classes=model.classes, metadata=said, stored=stored)
 
 
-def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
+def with_standard(model: Network) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
     """The graph and the parameters of a model, with its standardisation as a first layer."""
     parameters, units = model.parameters, model.units
     # How much larger the numbers are that the network was trained on than a picture from 0 to 1.

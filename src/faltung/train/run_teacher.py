@@ -9,6 +9,7 @@ from faltung.data.names import printable
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.origin import Origin
+from faltung.train.places import RELATIVE, check_relative, first_of
 from faltung.train.teacher import Teacher
 
 # Entries of the table [teacher] of a config, and their types.
@@ -23,19 +24,25 @@ def open_teacher(
     return Teacher(origin.model, distil, temperature, path=origin.path)
 
 
-def teacher_again(found: Mapping[str, Any], where: str) -> Teacher:
-    """That of a run which goes on; it must not have changed. ValueError naming ``where``."""
+def teacher_again(found: Mapping[str, Any], where: str, run: str | os.PathLike[str]) -> Teacher:
+    """That of a run which goes on; it must not have changed. run: the folder of that run.
+    ValueError naming ``where``.
+    """
     check_teacher(found, where)
-    try:
-        made = open_teacher(found["path"], found["distil"], found["temperature"])
-    except (TypeError, ValueError) as error:
-        raise FaltungError(f"{where}: teacher: {error}") from error
-    if made.about["digest"] != found["digest"]:
-        raise FaltungError(
-            f"{where}: {printable(found['path'])}, which this run learns from, has changed since: "
-            "start the run anew"
-        )
-    return made
+
+    def opened_as_it_was(table: Mapping[str, Any]) -> Teacher:
+        try:
+            made = open_teacher(table["path"], found["distil"], found["temperature"])
+        except (TypeError, ValueError) as error:
+            raise FaltungError(f"{where}: teacher: {error}") from error
+        if made.about["digest"] != found["digest"]:
+            raise FaltungError(
+                f"{where}: {printable(found['path'])}, which this run learns from, has changed "
+                "since: start the run anew"
+            )
+        return made
+
+    return first_of(found, run, opened_as_it_was)
 
 
 def check_teacher(found: Mapping[str, Any], where: str) -> None:
@@ -45,8 +52,9 @@ def check_teacher(found: Mapping[str, Any], where: str) -> None:
             raise FaltungError(
                 f"{where}: teacher.{name}={show(found.get(name))}: must be {kind.__name__}"
             )
+    check_relative(found, where, "teacher")
     for name in found:
-        if name not in ENTRIES:
+        if name not in (*ENTRIES, RELATIVE["path"]):
             raise FaltungError(f"{where}: teacher.{show(name)}: is not known")
 
 

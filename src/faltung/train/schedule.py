@@ -69,18 +69,34 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """The schedule of a run that may have got another length on its way.
+    """The schedule of a run that may have got another length on its way, by batches.
 
-    last: of the length that it has now. before: (until which step, a schedule), in order.
+    last: of the length that it has now. before: (until which batch, a schedule), in order. batches:
+    of an epoch; accumulate: how many of them share a step of the optimizer, at the end of an epoch
+    perhaps fewer.
     """
 
     last: Schedule
     before: tuple[tuple[int, Schedule], ...] = ()
+    batches: int = 1
+    accumulate: int = 1
 
     @property
     def lr(self) -> float:
         """The highest rate."""
         return self.last.lr
 
-    def __call__(self, step: int) -> float:
-        return next((each for until, each in self.before if step < until), self.last)(step)
+    def step(self, batch: int) -> int:
+        """The step of the optimizer that a batch of the run is part of, both from 0."""
+        epoch, number = divmod(batch, self.batches)
+        return epoch * -(-self.batches // self.accumulate) + number // self.accumulate
+
+    def ends_step(self, batch: int) -> bool:
+        """Whether the optimizer goes a step after this batch."""
+        number = batch % self.batches + 1
+        return number == self.batches or number % self.accumulate == 0
+
+    def __call__(self, batch: int) -> float:
+        """The rate of a batch of the run, from 0."""
+        found = next((each for until, each in self.before if batch < until), self.last)
+        return found(self.step(batch))

@@ -23,19 +23,22 @@ from faltung.nets.table import check_rank, key, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
 from faltung.program.memory import require_training
+from faltung.train.callbacks import watchers
 from faltung.train.checks import check_two_classes
 from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
+from faltung.train.places import with_relative
+from faltung.train.pretrained import is_weights
 from faltung.train.report import write_report
-from faltung.train.run_dataset import OWN, data_table, described, opened, parts
+from faltung.train.run_dataset import OWN, data_table, described, opened, parts, reopened
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.run_teacher import open_teacher, teacher_again
-from faltung.train.session_report import length_note, notes, report_data
+from faltung.train.session_report import length_note, notes, parameters, report_data
 from faltung.train.settings import Settings
 from faltung.train.teacher import Teacher, check_alone
 from faltung.train.vocabulary import largest_token, rows, vocabulary
@@ -69,7 +72,8 @@ class Session:
         self.train = in_units(found[0], units, where)
         self.held = None if found[1] is None else in_units(found[1], units, where)
         samples = self.train, self.held
-        self.loop = Loop(model, self.settings, *samples, title=_title(config), teacher=teacher)
+        about: dict[str, Any] = {"title": _title(config), "teacher": teacher, "typed": True}
+        self.loop = Loop(model, self.settings, *samples, **about)
         self.loop.notes = notes(self.loop, config, source)
 
     @property
@@ -83,9 +87,16 @@ class Session:
         """Whether the samples are held out that the data come with."""
         return bool(self.config["data"]["held_out"] == OWN)
 
+    def watch(self, wanted: Mapping[str, str | os.PathLike[str]]) -> None:
+        """Write how it goes for other programs too: "tensorboard", "mlflow" -> folder."""
+        run = str(self.folder.path.absolute())
+        self.loop.callbacks = watchers(wanted, run, parameters(self.config))
+
     def run(self) -> None:
         """Train to the end. Stopped: after Ctrl-C, with everything saved."""
         self.loop.run()
+        self.settings = self.loop.settings  # a learning rate may have been found
+        self.config = {**self.config, "train": self.settings.as_dict()}
 
     def finish(self) -> dict[str, float]:
         """Write the report; returns the metrics of the best weights on held-out samples, or where
@@ -94,7 +105,7 @@ class Session:
         self.loop.restore_best()
         found: Evaluation | None = None
         if self.held is not None:
-            metrics = [self.settings.chosen_by]
+            metrics = self.settings.noted
             found = evaluate(self.model, self.held, self.settings.loss, keep=True, metrics=metrics)
         write_report(self.folder.report, report_data(self.loop, self.config, found), own=True)
         if found is not None:
@@ -142,11 +153,13 @@ def create(
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     held_out: float | None = None,
+    val: str | None = None,
     start: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
     distil: float | None = None,
     temperature: float | None = None,
+    watch: Mapping[str, str | os.PathLike[str]] | None = None,
 ) -> Session:
     """A new run; its folder is created after everything else has been checked. ValueError,
     TypeError, FileNotFoundError, ...: one line for the user.
@@ -154,11 +167,12 @@ def create(
     data: a name or a path. net: a name; by default the usual one for the data. options: of the
     network. settings: fields of ``Settings`` and ``Augment``, by default as in ``PRESETS``.
     reading: options of ``open_source``. held_out: the part of the samples to hold out, 0 for none.
-    start: another run, or a model, whose weights this one starts from. teacher: one whose answers
-    it learns from too, at this temperature, as this part of the loss.
+    val: data to hold out instead. start: another run, or a model, whose weights this one starts
+    from. teacher: one whose answers it learns from too, at this temperature, as this part of the
+    loss. watch: as ``Session.watch``.
     """
-    _check_needed()
-    _check_held_out(held_out, settings or {})
+    _check_needed(watch or {})
+    _check_held_out(held_out, settings or {}, val)
     taught = None
     if teacher is None:
         check_alone(distil, temperature, "--teacher RUN")
@@ -167,6 +181,8 @@ def create(
     path = data if data in NAMED else os.path.abspath(data)
     loss = (settings or {}).get("loss", LOSS)
     about = {"path": path, "strict": False, **(reading or {})}
+    if val is not None:
+        about["val"] = val if val in NAMED else os.path.abspath(val)
     about["targets"] = TARGETS.get(loss, "labels")
     options = dict(options or {})
     if net is not None and net.lower().endswith(".onnx"):
@@ -176,12 +192,16 @@ def create(
                 "out one of the two"
             )
         start, net = net, None
-    origin = None if start is None else Origin.open(start, about.get("size"))
+    origin = None
+    if start is not None:
+        origin = Origin.open(start, about.get("size"), net=net, options=options)
+        if is_weights(origin.path):  # the network is that of the weights
+            net, options = None, {}
     if origin is None:
         source = opened(about)
         name = _net_name(source, net)
     else:
-        source, about = origin.like(about)
+        origin, source, about = origin.like(about)
         name = _net_name(source, net) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
@@ -217,28 +237,39 @@ def create(
         precision=wanted.precision,
     )
     model.loss, model.layout = wanted.loss, layout_in(source)
-    began = {} if origin is None else {"from": origin.give(model, wanted.freeze)}
+    near = RunFolder.place(out)
+    began = {}
+    if origin is not None:
+        began["from"] = with_relative(origin.give(model, wanted.freeze), near)
     if origin is not None and source.kind == "text":
         _check_vocabulary(model, source, origin)
     config = {
-        "data": {**about, **described(source)},
+        "data": with_relative({**about, **described(source)}, near),
         "net": {"name": name, **options},
         "model": {name: value for name, value in model.about().items() if value is not None},
         "train": wanted.as_dict(),
         **began,
-        **({} if taught is None else {"teacher": taught.about}),
+        **({} if taught is None else {"teacher": with_relative(taught.about, near)}),
     }
     session = Session(config, source, model, taught)
     session.loop.folder = RunFolder.create(out, config, f"{Path(data).stem}-{name}")
+    session.watch(watch or {})
     if origin is not None:
         session.loop.save()
     return session
 
 
-def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None:
+def _check_held_out(
+    held_out: float | None, settings: Mapping[str, Any], val: str | None = None
+) -> None:
     """ValueError: no part of the samples, or settings that need a part when there is none."""
     if held_out is None:
         return
+    if val is not None:
+        raise FaltungError(
+            f"--held-out={held_out:g}: --val {printable(val)} says what is held out; leave one of "
+            "the two out"
+        )
     if not 0 <= held_out < 1:
         raise FaltungError(
             f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
@@ -304,12 +335,16 @@ def _outputs(source: Source, loss: str, data: str) -> int:
 # An old run ---------------------------------------------------------------------------------------
 
 
-def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
+def resume(
+    path: str | os.PathLike[str],
+    epochs: int | None = None,
+    watch: Mapping[str, str | os.PathLike[str]] | None = None,
+) -> Session:
     """Continue a run that was stopped or killed; with ``epochs`` one that has ended too, to another
-    length. ValueError, OSError: a folder that is not a run, or whose files or data are
-    inconsistent; fewer epochs than are done.
+    length. ``watch``: as ``Session.watch``. ValueError, OSError: a folder that is not a run, or
+    whose files or data are inconsistent; fewer epochs than are done.
     """
-    _check_needed()
+    _check_needed(watch or {})
     folder = RunFolder.resume(path)
     try:
         where = folder.path / CONFIG
@@ -318,9 +353,10 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
                 f"{folder.path}: is a compressed run, which has no end to go on from: train it "
                 "further with --from, and resume a compression with `faltung compress --resume`"
             )
-        about, trained = data_table(folder), table(folder, "train")
+        data_table(folder)
+        trained = table(folder, "train")
         check_tables(folder)
-        source = opened(about)
+        about, source = reopened(folder)
         for name, value in described(source).items():
             if about.get(name) != value:
                 raise FaltungError(
@@ -333,15 +369,17 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
             raise FaltungError(f"{where}: [train]: {error}") from error
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
-            Origin.again(table(folder, "from"), str(where), model.input_shape).give(model)
+            began, net = table(folder, "from"), table(folder, "net")
+            Origin.again(began, str(where), model.input_shape, folder.path, net).give(model)
         taught = None
         if "teacher" in folder.config:
-            taught = teacher_again(table(folder, "teacher"), str(where))
+            taught = teacher_again(table(folder, "teacher"), str(where), folder.path)
         try:
             session = Session(folder.config, source, model, taught)
         except FaltungMemoryError as error:
             raise FaltungMemoryError(f"{where}: {error}") from None
         session.loop.folder = folder
+        session.watch(watch or {})
         session.loop.resume()
         if epochs is not None:
             session.lengthen(whole("--epochs", epochs, 1))
@@ -351,11 +389,11 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
     return session
 
 
-def _check_needed() -> None:
-    """ImportError: a package that a run needs at its end is not installed."""
-    for module in NEEDED:
+def _check_needed(watch: Mapping[str, object]) -> None:
+    """ImportError: a package that a run needs, at its end or to tell others, is not installed."""
+    for module in (*NEEDED, *watch):
         if find_spec(module) is None:
-            raise missing(module, "train")
+            raise missing(module, module if module in watch else "train")
 
 
 def _title(config: Mapping[str, Any]) -> str:

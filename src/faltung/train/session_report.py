@@ -109,7 +109,8 @@ def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None)
         history=loop.history,
         cost=_cost(loop),
         metric=loop.settings.chosen_by,
-        note="; ".join(loop.notes),
+        note="; ".join((*loop.notes, *loop.closing)),
+        lr_test=() if loop.folder is None else loop.folder.read_range_test(),
         **of_model(loop.model, config, found, loop.held),
     )
 
@@ -179,6 +180,12 @@ def _peak_memory() -> dict[str, int]:
         return {}
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"peak_memory": most if sys.platform == "darwin" else most * 1024}
+
+
+def parameters(config: Mapping[str, Any]) -> dict[str, object]:
+    """The settings of a run by their names in its config: "train.lr"."""
+    tables = {name: _flat(table) for name, table in config.items()}
+    return {f"{table}.{name}": v for table, rows in tables.items() for name, v in rows.items()}
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, object]:

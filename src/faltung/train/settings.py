@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
@@ -12,7 +12,15 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
 from faltung.graph.losses import Loss
 from faltung.plan.choose import PRECISIONS, Precision
-from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
+from faltung.program.optimizer import (
+    OPTIMIZERS,
+    SGD,
+    AdamW,
+    Averaged,
+    Optimizer,
+    OptimizerName,
+    Rule,
+)
 from faltung.train import defaults, scores
 from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 
@@ -31,27 +39,32 @@ NOTHING = {
     "metric": "usual",
     "clip": "none",
     "patience": "none",
+    "ema": "none",
     "class_weight": "none",
 }
-BALANCED = "balanced"
-# Settings under the names that they had before, and what a run did that lacks a newer one.
+# What runs did before there was a setting that their file therefore lacks.
+BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+# Settings under the names that they had before.
 FORMERLY = {"class_weights": "class_weight"}
-BEFORE: dict[str, Any] = {}
+BALANCED = "balanced"
+FIND = "find"  # the learning rate that a range test suggests
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train; ``lr`` None is the usual rate of the optimizer.
+    """How to train; ``lr`` None is the usual rate of the optimizer, "find" that of a range test.
 
-    epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
-    ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
-    largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
-    ``warmup``, a part of the run. metric: a row of ``SCORES``, by which the best validation is
-    chosen; None is the usual one of the loss. patience: epochs without a better validation after
-    which the run ends. class_weight: "balanced", or one number for each class. sampler:
-    "shuffled", or "balanced": each class as often as any other. freeze: layers that are not
-    trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that are
-    plain sums of products. lengthened: for each time that the run got another length, how many
+    epochs, batch, seed: whole numbers. accumulate: of how many batches a step of the optimizer has
+    the gradient. ema: the part of a moving average of the weights that stays at a step; it is what
+    is validated and kept. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps ``nesterov``.
+    loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the largest norm of all
+    gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part of
+    the run. metric: a row of ``SCORES``, by which the best validation is chosen; None is the usual
+    one of the loss. metrics: further ones that are noted. patience: epochs without a better
+    validation after which the run ends. class_weight: "balanced", or one number for each class.
+    sampler: "shuffled", or "balanced": each class as often as any other. freeze: layers that are
+    not trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that
+    are plain sums of products. lengthened: for each time that the run got another length, how many
     epochs it had before, and until which step. ValueError, TypeError: an invalid number or name, or
     a setting that would have no effect.
     """
@@ -59,7 +72,8 @@ class Settings:
     epochs: int = defaults.EPOCHS
     batch: int = defaults.BATCH
     optimizer: OptimizerName = defaults.OPTIMIZER
-    lr: float | None = None
+    accumulate: int = 1
+    lr: float | Literal["find"] | None = None
     momentum: float | None = None
     nesterov: bool = False
     decay: float = defaults.DECAY
@@ -69,7 +83,9 @@ class Settings:
     loss: Loss = defaults.LOSS
     smoothing: float = defaults.SMOOTHING
     metric: str | None = None
+    metrics: tuple[str, ...] = ()
     patience: int | None = None
+    ema: float | None = None
     class_weight: str | tuple[float, ...] | None = None
     sampler: Sampler = defaults.SAMPLER
     freeze: tuple[str, ...] = ()
@@ -79,7 +95,7 @@ class Settings:
     lengthened: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("patience", 1)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, whole(name, value, least))
@@ -95,6 +111,7 @@ class Settings:
             raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
         if self.metric is not None:
             scores.check_score(self.metric, self.loss)
+        object.__setattr__(self, "metrics", _metrics(self.metrics, self.loss))
         object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
         object.__setattr__(self, "freeze", _freeze(self.freeze))
         object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
@@ -125,6 +142,12 @@ class Settings:
             )
 
     @property
+    def noted(self) -> tuple[str, ...]:
+        """The metrics of a validation that have a column: the one that chooses, then the others."""
+        every = dict.fromkeys((self.chosen_by, *self.metrics))
+        return tuple(name for name in every if scores.SCORES[name].of is not None)
+
+    @property
     def chosen_by(self) -> str:
         """The metric by which the best validation is chosen."""
         return scores.usual(self.loss) if self.metric is None else self.metric
@@ -137,24 +160,30 @@ class Settings:
             momentum = defaults.MOMENTUM
         return replace(self, lr=lr, momentum=momentum)
 
+    @property
+    def rate(self) -> float:
+        """The highest learning rate; the usual one where none is given, or is not yet found."""
+        return self.lr if isinstance(self.lr, float) else defaults.LR[self.optimizer]
+
     def lr_schedule(self, steps: int) -> Schedule:
         """The learning rate of each step in a run of this many."""
-        lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
-        return Schedule(self.schedule, lr, steps, self.warmup)
+        return Schedule(self.schedule, self.rate, steps, self.warmup)
 
     def lr_schedules(self, batches: int) -> "Schedules":
-        """The learning rate of each step of a run with so many batches in an epoch."""
+        """The learning rate of each batch of a run with so many of them in an epoch."""
+        steps = -(-batches // self.accumulate)
         before = tuple(
-            (until, self.lr_schedule(batches * epochs)) for epochs, until in self.lengthened
+            (until, self.lr_schedule(steps * epochs)) for epochs, until in self.lengthened
         )
-        return Schedules(self.lr_schedule(batches * self.epochs), before)
+        return Schedules(self.lr_schedule(steps * self.epochs), before, batches, self.accumulate)
 
-    def rule(self) -> Optimizer:
+    def rule(self) -> Rule:
         """The optimizer with its settings."""
+        made: Optimizer = AdamW(decay=self.decay, clip=self.clip)
         if self.optimizer == "sgd":
             momentum = defaults.MOMENTUM if self.momentum is None else self.momentum
-            return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
-        return AdamW(decay=self.decay, clip=self.clip)
+            made = SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
+        return made if self.ema is None else Averaged(made, self.ema)
 
     def as_dict(self) -> dict[str, Any]:
         """For a settings file, with every setting; ``from_dict`` gives the same object back."""
@@ -165,11 +194,12 @@ class Settings:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown, missing or wrong."""
-        given = {FORMERLY.get(name, name): value for name, value in found.items()}
-        given = {**BEFORE, **given}
+        found = {**BEFORE, **{FORMERLY.get(name, name): v for name, v in found.items()}}
+        given = dict(found)
         augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
+        augment = {**asdict(Augment()), **augment}  # what a file does not name is not done
         for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
             names = [f.name for f in fields(known)]
             for name in table:
@@ -182,7 +212,7 @@ class Settings:
                     )
         for name, word in NOTHING.items():
             given[name] = None if given[name] == word else given[name]
-        return Settings(**given, augment=Augment(**augment))
+        return Settings(**{**given, "augment": Augment(**augment)})
 
 
 # Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
@@ -193,8 +223,11 @@ _BOUNDS = {
     "clip": (0.0, False, float("inf")),
     "warmup": (0.0, True, 1.0),
     "smoothing": (0.0, True, 1.0),
+    "ema": (0.0, False, 1.0),
 }
-_OPTIONAL = ("lr", "momentum", "clip", "patience")
+# The least of whole numbers.
+_LEAST = {"epochs": 1, "batch": 1, "accumulate": 1, "seed": 0, "patience": 1}
+_OPTIONAL = ("lr", "momentum", "clip", "patience", "ema")
 
 
 def _plain(value: Any) -> Any:
@@ -220,6 +253,14 @@ def _class_weight(value: object) -> str | tuple[float, ...] | None:
     if not any(made):
         raise FaltungError(f"class_weight={show(value)}: must not all be 0")
     return tuple(made)
+
+
+def _metrics(value: object, loss: Loss) -> tuple[str, ...]:
+    """Names of scores, each once. TypeError, ValueError."""
+    if not is_sequence(value):
+        raise FaltungTypeError(f'metrics={show(value)}: must be a list of names, such as ["f1"]')
+    names = [scores.check_score(name, loss, "metrics") for name in value]  # type: ignore[attr-defined]
+    return tuple(dict.fromkeys(names))
 
 
 def _freeze(value: object) -> tuple[str, ...]:
@@ -254,7 +295,7 @@ def _lengthened(value: object) -> tuple[tuple[int, int], ...]:
 def _number(settings: Settings, name: str) -> None:
     """Convert a setting to float. TypeError, ValueError."""
     value = getattr(settings, name)
-    if value is None and name in _OPTIONAL:
+    if (value is None and name in _OPTIONAL) or (name == "lr" and value == FIND):
         return
     if isinstance(value, bool) or not isinstance(value, Real):
         raise FaltungTypeError(f"{name}={show(value)}: must be a number")

@@ -72,21 +72,19 @@ def clean(text: str) -> str:
 
 Say = Callable[[float], str]
 
-# Column: heading, format, width. ``_LOST``: in this order a narrow terminal loses them.
+# Column: heading, format, width. ``_LOST``: in this order a narrow terminal loses them; before
+# these but the first three, it loses scores, the last first, all but the one that chooses.
 _COLUMNS: dict[str, tuple[str, Say, int]] = {
     "loss": ("loss", number, 9),
     "accuracy": ("accuracy", percent, 8),
     "val_loss": ("val loss", number, 9),
     "val_accuracy": ("val acc", percent, 7),
-    "val_metric": ("val metric", number, 9),
     "lr": ("lr", "{:.3g}".format, 8),
     "samples_per_second": ("samples/s", rate, 9),
     "seconds": ("time", seconds, 8),
 }
-_LOST = (
-    *("lr", "samples_per_second", "seconds", "val_loss", "accuracy", "val_accuracy", "val_metric"),
-    "loss",
-)
+_LOST = "lr", "samples_per_second", "seconds", "val_loss", "accuracy", "val_accuracy"
+_BEHIND = "lr"  # scores stand before this column
 _SHORT = {"balanced_accuracy": "bal acc", "average_precision": "avg prec"}  # in a heading
 _BEST = "  best"
 
@@ -95,42 +93,48 @@ def _count(epoch: int, epochs: int) -> str:
     return f"{epoch:>{len(str(epochs))}}/{epochs}"
 
 
-def _widths(columns: tuple[str, ...], epochs: int, metric: str | None = None) -> list[int]:
-    headings = (max(_COLUMNS[name][2], len(_heading(name, metric))) for name in columns)
+def _widths(columns: tuple[str, ...], epochs: int) -> list[int]:
+    headings = (max(_column(name)[2], len(_column(name)[0])) for name in columns)
     return [max(2 * len(str(epochs)) + 1, 5), *headings]
 
 
-def _heading(name: str, metric: str | None) -> str:
-    if name != "val_metric" or metric is None:
-        return _COLUMNS[name][0]
-    return f"val {_SHORT.get(metric, metric)}"
+def _column(name: str) -> tuple[str, Say, int]:
+    """The heading, format and width of a column, which may be that of a score: "val_f1"."""
+    if name in _COLUMNS:
+        return _COLUMNS[name]
+    score = name.removeprefix("val_")
+    return f"val {_SHORT.get(score, score)}", number, 9
 
 
 def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
     """The columns of a table with this row that fits: those with a value, less the least important
     ones.
     """
-    columns = tuple(name for name in _COLUMNS if getattr(row, name) is not None)
-    for lost in _LOST:
-        if sum(2 + w for w in _widths(columns, epochs, row.metric)) - 2 + len(_BEST) < width:
+    values = row.as_dict()
+    scores = [f"val_{name}" for name in row.scores]
+    at = list(_COLUMNS).index(_BEHIND)
+    order = [*list(_COLUMNS)[:at], *scores, *list(_COLUMNS)[at:]]
+    columns = tuple(name for name in order if values[name] is not None)
+    for lost in (*_LOST[:3], *scores[:0:-1], *_LOST[3:], *scores[:1], "loss"):
+        if sum(2 + w for w in _widths(columns, epochs)) - 2 + len(_BEST) < width:
             break
         columns = tuple(name for name in columns if name != lost)
     return columns
 
 
-def header(columns: tuple[str, ...], epochs: int, metric: str | None = None) -> str:
-    """The headings above ``table_line``; ``metric``: that of the rows."""
-    headings = ["epoch", *(_heading(name, metric) for name in columns)]
-    return _aligned(headings, _widths(columns, epochs, metric))
+def header(columns: tuple[str, ...], epochs: int) -> str:
+    """The headings above ``table_line``."""
+    headings = ["epoch", *(_column(name)[0] for name in columns)]
+    return _aligned(headings, _widths(columns, epochs))
 
 
 def table_line(columns: tuple[str, ...], row: EpochMetrics, epochs: int, best: bool) -> str:
     """One epoch as a line of the table."""
-    cells = [_count(row.epoch, epochs)]
+    values, cells = row.as_dict(), [_count(row.epoch, epochs)]
     for name in columns:
-        value = getattr(row, name)
-        cells.append("-" if value is None else _COLUMNS[name][1](value))
-    return _aligned(cells, _widths(columns, epochs, row.metric)) + (_BEST if best else "")
+        value = values.get(name)
+        cells.append("-" if value is None else _column(name)[1](value))
+    return _aligned(cells, _widths(columns, epochs)) + (_BEST if best else "")
 
 
 def _aligned(cells: list[str], widths: list[int]) -> str:
@@ -146,8 +150,9 @@ def epoch_line(row: EpochMetrics, epochs: int, left: float | None, best: bool) -
             parts.append(f"{name}loss {number(loss)}")
         if value is not None:
             parts.append(f"{name}accuracy {percent(value)}")
-    if row.metric is not None and row.val_metric is not None:
-        parts.append(f"val {row.metric.replace('_', ' ')} {number(row.val_metric)}")
+    for name, score in row.scores.items():
+        if score is not None:
+            parts.append(f"val {name.replace('_', ' ')} {number(score)}")
     parts.append(f"lr {row.lr:.3g}")
     if row.samples_per_second is not None:
         parts.append(f"{rate(row.samples_per_second)} samples/s")
