@@ -18,7 +18,8 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import Movable
-from faltung.plan.choose import Precision, policy_of
+from faltung.plan.choose import policy_of
+from faltung.plan.words import Precision
 from faltung.program.assemble import Assembly
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
