@@ -22,7 +22,7 @@ from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
-from faltung.sklearn.networks import Recipe, network, recipe
+from faltung.sklearn.networks import Recipe, network, usual
 from faltung.sklearn.samples import in_order, numbers, shape_of, source
 from faltung.train.history import History
 from faltung.train.loop import Loop
@@ -140,22 +140,21 @@ class ConvEstimator(BaseEstimator):
 
     def _settings(self, train: Subset, **options: Any) -> Settings:
         """How to train, where ``options`` do not say otherwise."""
-        usual = recipe(self.input_shape_)
-        count = len(train)
-        batch = usual.batch(count) if self.batch is None else whole("batch", self.batch, 1)
-        length = usual.length(-(-count // batch))
-        lr = usual.lr if self.lr is None and self.optimizer == "adamw" else self.lr
+        best, count = usual(self.net, self.input_shape_), len(train)
+        batch = best.batch(count) if self.batch is None else whole("batch", self.batch, 1)
+        length = best.length(-(-count // batch))
+        lr = best.lr if self.lr is None and self.optimizer == "adamw" else self.lr
         given = {
             "epochs": length if self.epochs is None else self.epochs,
             "batch": batch,
             "lr": lr,
-            "decay": usual.shrink(count) if self.decay is None else self.decay,
+            "decay": best.shrink(count) if self.decay is None else self.decay,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "loss": self._loss(),
-            "augment": Augment(jitter=usual.jitter) if self.augment is None else self.augment,
+            "augment": Augment(jitter=best.jitter) if self.augment is None else self.augment,
             "seed": self._run_seed,
-            **self._more(usual, train.targets),
+            **self._more(best, train.targets),
         }
         return Settings(**given | options)
 

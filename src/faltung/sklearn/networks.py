@@ -1,29 +1,24 @@
 """Which network an estimator trains, and how, where it is not told: by the shape of a sample."""
 
 from collections.abc import Sequence
-from math import prod
+from dataclasses import replace
 from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
+from faltung.nets.convnet import convnet
 from faltung.nets.table import get
 from faltung.nn import build
 from faltung.nn.activation import ReLU
-from faltung.nn.conv import Conv, Linear
+from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
-from faltung.nn.norm import BatchNorm
-from faltung.nn.pool import GlobalAvgPool, MaxPool
-from faltung.nn.structure import Flatten, Sequential
+from faltung.nn.structure import Sequential
 
 AUTO = "auto"
 HIDDEN = 100  # of a table's network, as in scikit-learn's own
-# Channels of the convolutions, from the first on; the last number is that of all further ones.
-CHANNELS = (16, 32, 64, 128, 128)
-SMALLEST = 2  # positions along an axis that are left
-AT_ONCE = 32  # pictures with longer axes are halved after the first convolution too
 AT_LEAST = 64  # steps in an epoch before batches grow
-FLAT = 16  # positions up to which the linear layer reads each by itself
+CAREFUL = 0.25  # of the rate, for other networks than ours
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,10 @@ TABLE = Recipe(1000, (40, 100), (32, 256), 0.04, 150, (0.05, 0.5), 0.0, 0.0)
 GRID = Recipe(1000, (8, 100), (32, 128), 0.02, 600, (0.05, 0.5), 0.1, 0.3)
 
 
-def recipe(shape: Sequence[int]) -> Recipe:
-    """The recipe for samples of a shape."""
-    return TABLE if len(shape) == 1 else GRID
+def usual(net: Any, shape: Sequence[int]) -> Recipe:
+    """The recipe for a network for samples of a shape."""
+    found = TABLE if len(shape) == 1 else GRID
+    return found if net == AUTO else replace(found, lr=CAREFUL * found.lr)
 
 
 def network(net: Any, shape: Sequence[int], outputs: int) -> Layer:
@@ -84,7 +80,7 @@ def network(net: Any, shape: Sequence[int], outputs: int) -> Layer:
         )
     if net != AUTO:
         return get(net, classes=outputs, input_shape=shape)
-    return _table(outputs) if len(shape) == 1 else _grid(outputs, shape)
+    return _table(outputs) if len(shape) == 1 else convnet(outputs, shape)
 
 
 def _checked(net: Any, layers: Layer, shape: Sequence[int], outputs: int) -> Layer:
@@ -100,21 +96,3 @@ def _checked(net: Any, layers: Layer, shape: Sequence[int], outputs: int) -> Lay
 
 def _table(outputs: int) -> Layer:
     return Sequential(Linear(HIDDEN), ReLU(), Linear(outputs))
-
-
-def _grid(outputs: int, shape: Sequence[int]) -> Layer:
-    """Normalised convolutions of width 3, twice the channels after each halving."""
-    space, layers = list(shape[1:]), list[Layer]()
-    for number, channels in enumerate(CHANNELS):
-        layers += [Conv(channels, 3, padding="same", bias=False), BatchNorm(), ReLU()]
-        if number == 0 and max(space) <= AT_ONCE:
-            continue
-        halved = [2 if size >= 2 * SMALLEST else 1 for size in space]
-        if max(halved) == 1:
-            break
-        layers.append(MaxPool(tuple(halved)))
-        space = [size // by for size, by in zip(space, halved, strict=True)]
-        if max(space) < 2 * SMALLEST:
-            break
-    layers.append(Flatten() if prod(space) <= FLAT else GlobalAvgPool())
-    return Sequential(*layers, Linear(outputs))

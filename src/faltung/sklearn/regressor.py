@@ -45,8 +45,9 @@ class ConvRegressor(RegressorMixin, ConvEstimator):
         Samples in one step; by default 32, from 4,096 samples on more, up to 256, or 128 for what
         has space.
     lr : float, optional
-        The highest learning rate; by default 0.04 for a table, 0.02 for what has space, 0.05 for
-        "sgd". ``partial_fit`` uses a fifth of the default, or the one that is given.
+        The highest learning rate; by default 0.04 for a table, 0.02 for what has space, a quarter
+        of that for another ``net``, 0.05 for "sgd". ``partial_fit`` uses a fifth of the default, or
+        the one that is given.
     decay : float, optional
         Weight decay; by default 150 / samples for a table, 600 / samples for what has space, but
         0.05 to 0.5.
