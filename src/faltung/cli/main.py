@@ -23,6 +23,7 @@ COMMANDS = {
     "bits": "show what a trained network is worth in bits",
     "ladder": "draw one mapping as matrix, convolution and smaller",
     "export": "export a trained network for other programs: ONNX, safetensors",
+    "convert": "convert weights of torchvision or timm, or ONNX, to a model",
     "run": "run an ONNX model on an array or a picture",
     "profile": "show where the time of a network goes, step by step",
     "bench": "time an ONNX model beside other runtimes",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from faltung.data.names import class_list, listing
+from faltung.data.standard import Standard
 from faltung.formats.extras import missing
-from faltung.geometry.check import is_sequence, one_of, show, truth, whole
+from faltung.geometry.check import integers, is_sequence, one_of, show, truth, whole
 from faltung.geometry.check import path as check_path
 from faltung.geometry.conv import KEPT, Kept
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -163,6 +164,103 @@ class Exchange(Network):
         <Model (1, 5, 5) -> (2, 3, 3), 20 parameters>
         """
         made: Self = import_module("faltung.onnx.layer").from_onnx(cls, model, input_shape, classes)
+        return made
+
+    @classmethod
+    def pretrained(
+        cls,
+        weights: str | os.PathLike[str],
+        net: str | None = None,
+        *,
+        input_shape: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
+        standard: Standard | None = None,
+        **options: Any,
+    ) -> Self:
+        """A network that somebody else has trained, to start from: ``with_outputs`` gives it
+        another head.
+
+        Parameters
+        ----------
+        weights : path-like
+            A file that torchvision or timm wrote: safetensors, or a state dict of ``torch.save``
+            (.pth, .pt, .bin), which is read without PyTorch, and of which nothing is executed. Or
+            the name of weights in the package ``faltung-weights``.
+        net : str, optional
+            The network of ``faltung.nets`` that such a file belongs to, as "resnet18". The package
+            says it itself.
+        input_shape : sequence of int, optional
+            The shape of one sample, ``(channels, *space)``; by default that of the paper, or of the
+            training.
+        classes : sequence of str, optional
+            Names of the outputs.
+        standard : Standard, optional
+            The mean and standard deviation that the network expects of pictures from 0 to 1; by
+            default those that torchvision or timm use for it, ImageNet's as a rule.
+        **options
+            Of the network, as for ``nets.get``.
+
+        Returns
+        -------
+        Model
+            Without the head of the file, if it has none, with one that is not trained.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Weights of another network, or no weights.
+        OSError
+            The file cannot be read.
+        ImportError
+            ``faltung-weights`` is asked for and not installed.
+
+        Examples
+        --------
+        >>> from faltung import Model
+        >>> model = Model.pretrained("resnet18.pth", "resnet18")  # doctest: +SKIP
+        >>> model.with_outputs(["cat", "dog"])  # doctest: +SKIP
+        <Model (3, 224, 224) -> (2,), 11,177,538 parameters, classes cat, dog>
+        """
+        find: Any = import_module("faltung.train.pretrained").pretrained
+        about = {"input_shape": input_shape, "classes": classes, "standard": standard}
+        made: Self = find(cls, weights, net, **about, **options)
+        return made
+
+    def at_shape(self, input_shape: Sequence[int]) -> Self:
+        """The same network with the same parameters for samples of another size.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            The shape of one sample, ``(channels, *space)``.
+
+        Returns
+        -------
+        Model
+            A copy; this one is not changed.
+
+        Raises
+        ------
+        ValueError
+            A network whose parameters depend on the size, as those of a linear layer behind a map.
+
+        Examples
+        --------
+        >>> from faltung import Model, nets
+        >>> small = Model(nets.get("resnet18", classes=9, input_shape=(3, 32, 32)), (3, 32, 32))
+        >>> small.at_shape((3, 48, 64)).input_shape
+        (3, 48, 64)
+        """
+        shape = integers("input_shape", input_shape)
+        with self._lock:
+            made = type(self).from_about({**self.about(), "input_shape": list(shape)})
+            for name, p in made.state.parameters.items():
+                if p.shape != self.state.parameters[name].shape:
+                    raise FaltungError(
+                        f"input_shape={shape}: {layer_of(name)} of this network fits samples of "
+                        f"{self.input_shape} alone"
+                    )
+            made.set_parameters(self.parameters)
         return made
 
     def with_outputs(self, outputs: int | Sequence[str], *, seed: int = 0) -> Self:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
+from faltung.nets.table import key, row
 from faltung.nn import Layer
 from faltung.train.freezing import frozen, layer_of
 from faltung.train.model import Model
 from faltung.train.opened import opened
 from faltung.train.places import RELATIVE, check_relative, first_of
+from faltung.train.pretrained import is_weights, packaged
 from faltung.train.run_dataset import data_table
 from faltung.train.run_dataset import opened as opened_data
 from faltung.train.run_folder import CONFIG
@@ -50,12 +52,20 @@ class Origin:
         path: str | os.PathLike[str],
         size: Sequence[int] | int | None = None,
         option: str = "--from",
+        net: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> "Origin":
-        """The folder of a run, a file that ``Model.save`` or `faltung export` wrote, or an ONNX
-        file of others. size: of pictures, where such a file leaves it free. option: of the command
-        line, for messages. ValueError, OSError: none of these.
+        """The folder of a run, a file that ``Model.save`` or `faltung export` wrote, an ONNX file
+        of others, weights of torchvision or timm, or the name of weights in ``faltung-weights``.
+
+        size: of pictures, where such a file leaves it free. option: of the command line, for
+        messages. net, options: the network that weights alone belong to. ValueError, OSError: none
+        of these.
         """
-        place, said = Path(os.path.abspath(path)), printable(path)
+        path, said = packaged(path) or path, printable(path)
+        place = Path(os.path.abspath(path))
+        if is_weights(place):
+            return cls._weights(path, size, option, net, options or {})
         if place.suffix.lower() == ".onnx" and not place.is_dir():
             onnx = import_module("faltung.onnx.layer")
             model = Model.from_onnx(path, onnx.sample_shape(path, size))
@@ -69,12 +79,35 @@ class Origin:
             return cls(
                 str(place), said, model, printable(place.stem), reading=_read_as(model, kind)
             )
-        net = dict(table(folder, "net"))
-        name, about = net.pop("name", None), data_table(folder)
+        own = dict(table(folder, "net"))
+        name, about = own.pop("name", None), data_table(folder)
         columns = about.get("columns")
         if not isinstance(name, str):
             raise FaltungError(f"{folder.path / CONFIG}: net.name: is missing")
-        return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
+        return cls(str(place), said, model, name, own, _read_as(model, about["kind"]), columns)
+
+    @classmethod
+    def _weights(
+        cls,
+        path: str | os.PathLike[str],
+        size: Sequence[int] | int | None,
+        option: str,
+        net: str | None,
+        options: Mapping[str, Any],
+    ) -> "Origin":
+        """Weights of torchvision or timm."""
+        place, said = os.path.abspath(path), printable(path)
+        if net is None:
+            raise FaltungError(
+                f"{option}={said}: has weights without their network: --net NAME, of `faltung "
+                "nets`, says which it is"
+            )
+        channels, *space = row(net).input_shape
+        if size is not None:
+            space = [size] * len(space) if isinstance(size, int) else list(size)
+        model = Model.pretrained(path, net, input_shape=(channels, *space), **options)
+        reading = _read_as(model, kind_of_sample(len(model.input_shape)))
+        return cls(place, said, model, key(net), dict(options), reading, option=option)
 
     @classmethod
     def again(
@@ -83,14 +116,17 @@ class Origin:
         where: str,
         shape: Sequence[int],
         run: str | os.PathLike[str],
+        net: Mapping[str, Any] | None = None,
     ) -> "Origin":
         """What a run on samples of this shape started from, which must not have changed. run: its
-        folder. ValueError naming ``where``.
+        folder. net: the table of its network. ValueError naming ``where``.
         """
         check_table(found, where)
+        options = dict(net or {})
+        name = options.pop("name", None)
 
         def opened_as_it_was(table: Mapping[str, Any]) -> "Origin":
-            origin = cls.open(table["path"], shape[1:])
+            origin = cls.open(table["path"], shape[1:], net=name, options=options).at_shape(shape)
             if digest(origin.model) != found["digest"]:
                 raise FaltungError(
                     f"{where}: {printable(found['path'])}, which this run starts from, has changed "
@@ -100,9 +136,20 @@ class Origin:
 
         return first_of(found, run, opened_as_it_was)
 
-    def like(self, about: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
-        """The data that ``about`` describes, read as the origin's were, and what describes them
-        then. ValueError: samples of another shape.
+    def at_shape(self, shape: Sequence[int]) -> "Origin":
+        """The same for samples of another size, where its parameters fit them too; else this."""
+        own = self.model.input_shape
+        if tuple(shape) == own or len(shape) != len(own) or shape[0] != own[0]:
+            return self
+        try:
+            return replace(self, model=self.model.at_shape(shape))
+        except FaltungError:
+            return self
+
+    def like(self, about: Mapping[str, Any]) -> tuple["Origin", Source, dict[str, Any]]:
+        """This origin for the data that ``about`` describes, the data, read as the origin's were
+        unless ``about`` says otherwise, and what describes them then. ValueError: samples of a
+        shape that does not fit.
         """
         tried = [dict(about)]
         if about["path"] not in NAMED:
@@ -116,9 +163,10 @@ class Origin:
                 if number == len(tried) - 1:
                     raise
                 continue
-            if source.shape == self.model.input_shape or number == len(tried) - 1:
+            found = self.at_shape(source.shape)
+            if source.shape == found.model.input_shape or number == len(tried) - 1:
                 break
-        if source.shape != self.model.input_shape:
+        if source.shape != found.model.input_shape:
             raise FaltungError(
                 f"{self.option}={self.said}: was trained on samples of shape "
                 f"{self.model.input_shape}, {printable(Path(about['path']).name)} has "
@@ -131,7 +179,7 @@ class Origin:
                 f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
                 "same, in the same order"
             )
-        return source, each
+        return found, source, each
 
     def layers(self, outputs: int, options: Mapping[str, Any]) -> Layer:
         """The layers of the origin, for so many outputs. ValueError: options of another network, or

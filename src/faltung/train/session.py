@@ -31,6 +31,7 @@ from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
 from faltung.train.places import with_relative
+from faltung.train.pretrained import is_weights
 from faltung.train.report import write_report
 from faltung.train.run_dataset import OWN, data_table, described, opened, parts, reopened
 from faltung.train.run_folder import CONFIG, RunFolder
@@ -191,12 +192,16 @@ def create(
                 "out one of the two"
             )
         start, net = net, None
-    origin = None if start is None else Origin.open(start, about.get("size"))
+    origin = None
+    if start is not None:
+        origin = Origin.open(start, about.get("size"), net=net, options=options)
+        if is_weights(origin.path):  # the network is that of the weights
+            net, options = None, {}
     if origin is None:
         source = opened(about)
         name = _net_name(source, net)
     else:
-        source, about = origin.like(about)
+        origin, source, about = origin.like(about)
         name = _net_name(source, net) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
@@ -364,8 +369,8 @@ def resume(
             raise FaltungError(f"{where}: [train]: {error}") from error
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
-            began = Origin.again(table(folder, "from"), str(where), model.input_shape, folder.path)
-            began.give(model)
+            began, net = table(folder, "from"), table(folder, "net")
+            Origin.again(began, str(where), model.input_shape, folder.path, net).give(model)
         taught = None
         if "teacher" in folder.config:
             taught = teacher_again(table(folder, "teacher"), str(where), folder.path)
