@@ -96,8 +96,15 @@ class Loop:
         )
         rule = settings.rule()
         batch = min(settings.batch, len(train))
-        require_training(model.training_graph, len(rule.slots), batch, taken=True)
+        arrays = len(rule.slots) + (settings.accumulate > 1)  # the sum of gradients too
+        require_training(model.training_graph, arrays, batch, taken=True)
         self.class_weight = weights_of(settings, np.asarray(train.targets), model)
+        if teacher is not None and self.class_weight is not None and settings.accumulate > 1:
+            # The divergence is a mean over rows, the loss one over their weights.
+            raise FaltungError(
+                f"accumulate={settings.accumulate}: does not go with a teacher and class_weight "
+                "together; leave one out"
+            )
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,

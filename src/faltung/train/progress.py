@@ -297,7 +297,7 @@ def progress(
     ``lines``: whether epochs are printed, not only drawn in the bar of a terminal.
     """
     stream = sys.stdout if stream is None else stream
-    kind = LiveProgress if is_live(stream) else Progress
+    kind: type[Progress] = LiveProgress if is_live(stream) else Progress
     if type(stream).__module__.partition(".")[0] == "ipykernel":
         kind = NotebookProgress
     return kind(epochs, batches_per_epoch, title, done, stream, clock, lines)
