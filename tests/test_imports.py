@@ -45,6 +45,7 @@ EXTRAS = {
     "IPython": ("train",),  # is there in a notebook
     "PIL": ("data", "train", "cli"),
     "alembic": ("train",),  # what MLflow needs for its database
+    "av": ("data",),
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
@@ -60,6 +61,7 @@ EXTRAS = {
     "sympy": ("torch",),  # comes with PyTorch
     "tensorboard": ("train",),
     "tifffile": ("data",),
+    "tokenizers": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),
 }
