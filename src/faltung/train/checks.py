@@ -33,7 +33,8 @@ def check_run(
     targets = np.asarray(train.targets)
     if held is not None:
         check_targets(model, held, settings.loss)
-        check_classes(model, settings.chosen_by, np.asarray(held.targets))
+        for name in settings.noted:
+            check_classes(model, name, np.asarray(held.targets))
     else:
         _check_no_validation(settings)
     if settings.loss == "cross_entropy":
@@ -50,6 +51,8 @@ def _check_no_validation(settings: Settings) -> None:
         raise FaltungError(f"patience={settings.patience}: needs a validation")
     if settings.metric is not None:
         raise FaltungError(f"metric={settings.metric!r}: needs a validation")
+    if settings.metrics:
+        raise FaltungError(f"metrics={show(settings.metrics)}: needs a validation")
 
 
 def _check_maps(settings: Settings) -> None:

@@ -289,6 +289,8 @@ class Loop:
         """Replace the learning rate "find" by a number, here and in the folder of the run. Weights
         and optimizer are as before.
         """
+        if show is not None:
+            show.note("trying learning rates, from far too small to far too large")
         state, batches = self.model.state, self._endless()
         before, place = state.memory.copy(), count()
 
