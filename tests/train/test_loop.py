@@ -197,6 +197,15 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Loop, "_batch", batch)
 
 
+def test_a_rate_is_found_before_a_run_begins(tmp_path: Path) -> None:
+    run = made(RunFolder.create(tmp_path / "run", {}), epochs=1)
+    run.run()
+    assert run.folder is not None
+    again = made(run.folder, epochs=2, lr="find")
+    with pytest.raises(ValueError, match=r"config.toml: train.lr='find': must be a number, for"):
+        again.resume()
+
+
 def test_a_run_that_was_never_saved_begins_anew(tmp_path: Path) -> None:
     run = made(RunFolder.create(tmp_path / "run", {}))
     run.resume()
