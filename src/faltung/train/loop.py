@@ -28,7 +28,7 @@ from faltung.train import scores
 from faltung.train.averaging import Average
 from faltung.train.callbacks import Callback, ended, epoch_of, told
 from faltung.train.checkpoint_position import Position
-from faltung.train.checks import check_run, weights_of
+from faltung.train.checks import check_lessons, check_resumed, check_run, weights_of
 from faltung.train.closing import exploded, last_words
 from faltung.train.evaluate import evaluate
 from faltung.train.freezing import frozen
@@ -38,7 +38,7 @@ from faltung.train.lr_find import RangeTest, endless, range_test
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
-from faltung.train.run_folder import BEST, CONFIG, LAST, METRICS, RunFolder
+from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.settings import FIND, Settings
 from faltung.train.teacher import Lesson, Teacher
 
@@ -99,12 +99,8 @@ class Loop:
         arrays = len(rule.slots) + (settings.accumulate > 1)  # the sum of gradients too
         require_training(model.training_graph, arrays, batch, taken=True)
         self.class_weight = weights_of(settings, np.asarray(train.targets), model)
-        if teacher is not None and self.class_weight is not None and settings.accumulate > 1:
-            # The divergence is a mean over rows, the loss one over their weights.
-            raise FaltungError(
-                f"accumulate={settings.accumulate}: does not go with a teacher and class_weight "
-                "together; leave one out"
-            )
+        if teacher is not None:
+            check_lessons(settings, self.class_weight)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,
@@ -464,16 +460,7 @@ class Loop:
             self.position = Position.from_dict(last.position, len(self.loader))
         except ValueError as error:
             raise FaltungError(f"{where}: {error}") from None
-        if self.settings.lr == FIND and self.position.step:
-            raise FaltungError(
-                f"{folder.path / CONFIG}: train.lr='{FIND}': must be a number, for the run has begun"
-            )
-        lengthened = self.settings.lengthened
-        if lengthened and lengthened[-1][1] > self.position.step:
-            raise FaltungError(
-                f"{where}: step {self.position.step}: must be at least {lengthened[-1][1]}, where "
-                "the run got another length"
-            )
+        check_resumed(self.settings, self.position.step, folder.path)
         self.history = list(folder.history)
         if len(self.history) != self.position.epoch:
             raise FaltungError(
