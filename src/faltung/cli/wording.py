@@ -96,9 +96,13 @@ def _in_rule(
         fits = [t for t in typed.get(argument, ()) if _same(t.text, value)]
         return str(fits[-1]) if fits else match[0]
 
-    return re.sub(
+    changed = re.sub(
         r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.+-]*)(?![\w(\[/])", change, rule
     )
+    if any(re.fullmatch(r"c?\d+(x\d+)+", t.text or "") for each in typed.values() for t in each):
+        # Sizes are typed as 3x32x32 here.
+        changed = re.sub(r"\((\d+(?:, \d+)+)\)", lambda found: found[1].replace(", ", "x"), changed)
+    return changed
 
 
 def _same(text: str | None, value: str) -> bool:
