@@ -26,7 +26,7 @@ def in_typed_words(
     ``typed``: the argument of the parser -> what was typed. ``options``: -> its option. ``names``:
     the argument of a function -> that of the parser, where they differ.
     """
-    message = _without_others(message, options)
+    message = _without_python(_without_others(message, options))
     if name := _named_file(message, typed):
         return name + _in_rule(message[len(name) :], typed, options, names)
     data = typed.get("data")
@@ -54,6 +54,16 @@ def _without_others(message: str, options: Mapping[str, str]) -> str:
         return match[0] if set(named) <= set(options.values()) else ""
 
     return re.sub(r" \(--[a-z][^()]*\)", change, message)
+
+
+def _without_python(message: str) -> str:
+    """Without the remedies that are calls in Python, unless they name a command too."""
+    said, *rest = message.split("; ")
+    return "; ".join([said, *(r for r in rest if "`faltung " in r or not _PYTHON.search(r))])
+
+
+# What is written in Python alone.
+_PYTHON = re.compile(r"\b(Model|nn|nets|np)\.[A-Za-z_]\w*|\bfit\(")
 
 
 def _called(
