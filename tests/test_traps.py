@@ -19,6 +19,8 @@ import faltung
 from faltung import Model, data, nets, nn
 from faltung.cli.main import COMMANDS, main
 from faltung.geometry import words
+from faltung.graph.losses import EXAMPLE, LOSSES
+from faltung.train.scores import SCORES
 
 F = np.float32
 X, W = np.ones((1, 3, 8, 8), F), np.ones((4, 3, 3, 3), F)
@@ -281,6 +283,15 @@ VALUES: list[Row] = [
     (lambda: nn.build(nn.Conv(4, 3, padding=1, padding_mode="constant"), (3, 8, 8)),  # type: ignore[arg-type]
      "padding_mode='constant': must be one of zeros, reflect, symmetric, replicate, circular; say "
      "padding_mode='zeros' (in Conv 'conv1')"),
+    (lambda: fit(optimizer="Adam"), "optimizer='Adam': must be one of sgd, adamw; did you mean "
+     "adamw?"),
+    (lambda: fit(schedule="onecycle"), "schedule='onecycle': must be one of constant, cosine, "
+     "one_cycle; did you mean one_cycle?"),
+    (lambda: fit(metric="acc"), "metric='acc': must be one of " + ", ".join(SCORES) + "; did you "
+     "mean accuracy?"),
+    (lambda: fit(loss="sparse_categorical_crossentropy"), "loss='sparse_categorical_crossentropy': "
+     f"must be one of {', '.join(LOSSES)}, or a formula such as '{EXAMPLE}'; did you mean "
+     "cross_entropy?"),
     (lambda: nn.build(nn.ReLU(), (3,), dtype="half"), "dtype='half': must be one of float32, "  # type: ignore[arg-type]
      "float64"),
 ]  # fmt: skip
@@ -303,6 +314,12 @@ ARRAYS: list[Row] = [
     (lambda: conv2d("dog.jpg", W), f"x='dog.jpg': {FILE}"),
     (lambda: faltung.max_pool("dog.jpg", 2), f"x='dog.jpg': {FILE}"),
     (lambda: model().predict("dog.jpg"), f"x='dog.jpg': {FILE}"),
+    (lambda: model().fit("pictures/"), f"x='pictures/': {FILE}"),
+    (lambda: model().fit(SAMPLES), "y: must be given with x, unless that is a source, as "
+     "data.open_source opens one"),
+    (lambda: model().fit(SAMPLES, LABELS + 1), "y[1]=2: must be a label below 2, from 0 on"),
+    (lambda: model().fit(SAMPLES, np.array(["a", "b", "c", "d"])[np.arange(20) % 4]), "y: has 4 "
+     "different words, and the network 2 outputs; Model(..., classes=[...]) names them"),
     (lambda: model().predict(None), "x=None: must be an array"),
     (lambda: faltung.max_pool(np.zeros((3, 64, 48)), 2), "x.shape=(3, 64, 48): may be (N, C, L), "
      "series, or (C, H, W), a picture without a batch; say which, by kernel=(2,) or kernel=(2, 2)"),
@@ -355,6 +372,8 @@ LINES: list[Row] = [
      "resnet18?"),
     ("train digits --net resnet18 --set widht=0.5", "train: --set widht=0.5: resnet18 takes width, "
      "halvings; did you mean width?"),
+    ("train digits --optimizer Adam", "train: --optimizer Adam: must be one of sgd, adamw; did you "
+     "mean adamw?"),
     ("summary resnet18 --input 32x32", "summary: --input 32x32: has no channels; write 3x32x32 or "
      "1x32x32 for a picture, or c32x32 for a series of 32 steps with 32 channels"),
     ("summary resnet18 --input 32x32x3", "summary: --input 32x32x3: must have the channels first; "
@@ -412,6 +431,8 @@ def test_what_simply_works() -> None:
         "one-hot": np.eye(2)[LABELS],
         "floats": LABELS.astype(float),
         "a column": LABELS[:, np.newaxis],
+        "words": np.array(["cat", "dog"])[LABELS],
+        "words of pandas": np.array(["cat", "dog"])[LABELS].astype(object),
     }
     wanted = fit()
     for name, y in labels.items():
@@ -420,6 +441,16 @@ def test_what_simply_works() -> None:
     last = np.moveaxis(SAMPLES, 1, -1)
     assert model().fit(last, LABELS, epochs=1, show=False)[-1].loss == wanted[-1].loss
     np.testing.assert_array_equal(model().predict(last[0]), model().predict(SAMPLES[0]))
+
+
+def test_words_as_labels_name_the_classes() -> None:
+    made, y = model(), np.array(["cat", "dog"])[LABELS]
+    with pytest.raises(faltung.FaltungError, match="not one of the classes cat, dog"):
+        made.fit(SAMPLES, y, validation=(SAMPLES, ["cow"] * 20), epochs=1, show=False)
+    assert made.classes is None
+    made.fit(SAMPLES, y, validation=(SAMPLES[:2], ["cat"] * 2), epochs=1, show=False)
+    assert made.classes == ("cat", "dog")
+    assert made.evaluate(SAMPLES, y) == made.evaluate(SAMPLES, LABELS)
 
 
 def test_samples_of_the_training_are_said() -> None:

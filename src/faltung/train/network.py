@@ -32,6 +32,7 @@ from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.insight import Insight
 from faltung.train.metadata import checked
+from faltung.train.target_scale import check_scale
 
 Array = npt.NDArray[Any]
 
@@ -76,11 +77,13 @@ class Network(Insight):
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
+        # What numbers were learned as, to answer in their units; None for others.
+        self.target_scale: Standard | None = None
         # Where the channels lay in the arrays it was trained on; it decides where both would fit.
         self.layout: Layout = "first"
         self._check()
         # What it was trained on; None before that is known.
-        self.loss: Loss | None = None if classes is None else "cross_entropy"
+        self.loss: Loss | str | None = None if classes is None else "cross_entropy"
         require_network(self.training_graph)
         self._state = state_of(self.training_graph.parameters, dtype)
         # The seed of first parameters that are not drawn yet: a file that is read replaces them.
@@ -204,6 +207,12 @@ class Network(Insight):
         for tiles in self._sizes.values():
             tiles.changed()
 
+    def forget_programs(self) -> None:
+        """Drop what was compiled: what ends a program has changed."""
+        self._programs.clear()
+        self._fresh.clear()
+        self._sizes.clear()
+
     def __repr__(self) -> str:
         count = sum(p.size for p in self.graph.parameters if p.trained)
         parts = [f"{self.input_shape} -> {self.graph.output.shape}", f"{count:,} parameters"]
@@ -279,6 +288,7 @@ class Network(Insight):
             "standard": None if self.standard is None else self.standard.as_dict(),
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
+            **({} if self.target_scale is None else {"target_scale": self.target_scale.as_dict()}),
         }
 
     @classmethod
@@ -289,6 +299,7 @@ class Network(Insight):
         try:
             given = checked(about)
             standard, units = given.pop("standard"), given.pop("units")
+            scale = given.pop("target_scale")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             layout = as_layout("layout", given.pop("layout") or "first")
             given["precision"] = given["precision"] or "fast"
@@ -299,6 +310,8 @@ class Network(Insight):
                 units=None if units is None else Units.from_dict(units),
                 seed=seed,
             )
+            made.target_scale = None if scale is None else Standard.from_dict(scale)
+            check_scale(made.target_scale, made.graph.output.channels)
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
         made.loss, made.layout = loss, layout

@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, kind_of_sample, layout_in, split
+from faltung.data.source import Source, kind_of_sample, layout_in, split, weights_in
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -195,6 +195,9 @@ def described(source: Source) -> dict[str, Any]:
             digest.update(repr(name).encode("utf-8", "surrogatepass") + b"\0")
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
+    weights = weights_in(source)
+    if weights is not None:
+        digest.update(weights.tobytes())
     found = {
         "kind": source.kind,
         "samples": len(source),
