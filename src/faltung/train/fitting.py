@@ -15,13 +15,12 @@ from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr
 from faltung.graph.losses import Loss, kind_of
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
 from faltung.train.callbacks import Callback, Epoch, checked
 from faltung.train.evaluate import check_targets
 from faltung.train.history import History
-from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
@@ -268,7 +267,7 @@ class Fitting(Network):
 
     @contextmanager
     def _named(self, classes: Sequence[str] | None) -> Iterator[None]:
-        """With these names of classes, if it has none; they are dropped again if the block fails."""
+        """With these names of classes, if it has none; dropped again if the block fails."""
         before = self.classes
         self.classes = before if before is not None or classes is None else tuple(classes)
         try:
@@ -287,10 +286,14 @@ class Fitting(Network):
         callbacks: tuple[Callback, ...],
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
+        from faltung.train.loop import Loop  # half of all modules, which prediction does not need
+
         with self._lock:
             before = self.standard, self.units, self.layout, self.target_scale
             if self.units is None and self.standard is None:
                 self.layout = layout_in(train)
+            if self.words is None:
+                self.words = getattr(train, "words", None)
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
