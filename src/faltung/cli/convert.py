@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faltung.cli.line import line
-from faltung.cli.options import options, shape
+from faltung.cli.options import options, sample
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _model(arguments: argparse.Namespace) -> "Model":
     from faltung.train.model import Model
     from faltung.train.pretrained import is_weights
 
-    given = None if arguments.input is None else shape("input", arguments.input)
+    given = None if arguments.input is None else sample(arguments.net or "", arguments.input)
     classes = None if arguments.classes is None else _names(arguments.classes)
     if not is_weights(arguments.source):
         for name in ("net", "mean", "std"):
@@ -85,6 +85,8 @@ def _model(arguments: argparse.Namespace) -> "Model":
                 raise FaltungError(
                     f"{name}={getattr(arguments, name)!r}: is for weights without their network"
                 )
+        if arguments.set:
+            raise FaltungError(f"set={arguments.set[0]!r}: is for weights without their network")
         if arguments.source.lower().endswith(".onnx"):
             return Model.from_onnx(arguments.source, given, classes=classes)
         if classes is not None:
