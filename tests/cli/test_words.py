@@ -41,7 +41,16 @@ BASE = {
     "doctor": ["--quick"],
     "cache": [],
 }
-PATHS = ("--out", "--resume", "--from", "--teacher", "--sort", "--tensorboard", "--mlflow")
+PATHS = (
+    "--out",
+    "--resume",
+    "--from",
+    "--teacher",
+    "--classes",
+    "--sort",
+    "--tensorboard",
+    "--mlflow",
+)
 # Names of arrays in a file: what is no array at all says so with the name of the file.
 OF_FILES = ("--x", "--y", "--label")
 # Almost any text is right.
