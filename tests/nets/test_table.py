@@ -250,7 +250,7 @@ def test_other_names() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("resnet19", {}, "net='resnet19': must be one of lenet5, alexnet, vgg16, googlenet,"),
+        ("resnet19", {}, "net='resnet19': there is no such network; did you mean resnet18?"),
         (18, {}, "net=18: must be one of lenet5,"),
         ("resnet18", {"depth": 3}, "depth=3: resnet18 takes width, halvings"),
         ("resnet18", {"width": 0}, "width=0: must be above 0"),
