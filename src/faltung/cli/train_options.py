@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from faltung.cli.parser import whole_number
-from faltung.train import defaults
+from faltung.train import defaults, recipes
 
 HELP = """\
 DATA is one of
@@ -20,7 +20,8 @@ DATA is one of
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
-Some data have settings of their own; options override them:
+Some data have settings of their own, and some networks, whose epochs then
+depend on the number of samples; options override them:
 {presets}
 
 --resume continues a run where it stopped. The result has the same bits as if
@@ -80,8 +81,8 @@ def names(text: str) -> list[str]:
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
-    "batch": (int, f"samples per step (default: {defaults.BATCH})"),
+    "epochs": (int, f"passes over the samples (default: {defaults.EPOCHS}, of few samples more)"),
+    "batch": (int, f"samples per step (default: {defaults.BATCH}, of few samples less)"),
     "accumulate": (int, "batches whose gradients one step adds up (default: 1)"),
     "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
     "lr": (rate, f"highest learning rate, or find: by a range test (default: {_LR})"),
@@ -152,6 +153,7 @@ WATCHED = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``train``."""
     rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
+    rows += [f"  {net}:\n    {made.words()}" for net, made in recipes.RECIPES.items()]
     metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
     parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")

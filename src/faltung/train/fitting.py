@@ -12,21 +12,23 @@ from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.losses import Loss
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
 from faltung.train.callbacks import Callback, Epoch, checked
 from faltung.train.history import History
-from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
+from faltung.train.seen import Seen, mark_of
 from faltung.train.settings import Settings
 from faltung.train.teacher import Teacher, teacher_of
 
 
 class Fitting(Network):
     """A network that learns; see ``Model`` for the arguments."""
+
+    _seen: Seen | None = None  # what the last ``fit`` held a part of out
 
     def fit(
         self,
@@ -223,14 +225,18 @@ class Fitting(Network):
         train = as_source(x, y, self, wanted.loss)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
+        seen: Seen | None = None
         if isinstance(validation, tuple) and len(validation) == 2:
             held = in_units(as_source(*validation, self, wanted.loss), units)
         elif is_source(validation):
             held = in_units(validation, units)
         elif validation is not None:
             part = _part(validation)
+            seen = Seen(mark_of(train), part, wanted.seed)
             train, held = split(train, part, wanted.seed)
-        return self._trained(wanted, train, held, show, learned_from, watching)
+        history = self._trained(wanted, train, held, show, learned_from, watching)
+        self._seen = seen
+        return history
 
     def _trained(
         self,
@@ -242,6 +248,8 @@ class Fitting(Network):
         callbacks: tuple[Callback, ...],
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
+        from faltung.train.loop import Loop  # half of all modules, which prediction does not need
+
         with self._lock:
             before = self.standard, self.units, self.layout
             if self.units is None and self.standard is None:

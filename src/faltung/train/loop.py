@@ -20,7 +20,7 @@ from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import differentiate
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.accumulate import Accumulated
 from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
@@ -137,6 +137,7 @@ class Loop:
                 precision=self._precision,
                 distil=0.0 if teacher is None else teacher.distil,
                 temperature=1.0 if teacher is None else teacher.temperature,
+                keep=True,
                 over=self._over,
             )
             if self._over is not None and self._sum is None:

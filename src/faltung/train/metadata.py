@@ -5,7 +5,7 @@ from typing import Any
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import LOSSES
-from faltung.plan.choose import PRECISIONS
+from faltung.plan.words import PRECISIONS
 
 # Entries of ``Model.about`` and their types. With NoneType an entry is optional.
 ENTRIES: dict[str, tuple[type, ...]] = {

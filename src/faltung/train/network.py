@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,17 @@ from faltung.graph.losses import Loss
 from faltung.graph.value import Graph
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
-from faltung.plan.choose import Precision, policy_of
+from faltung.plan.words import PRECISIONS, Precision
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
 from faltung.program.state import State
-from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.insight import Insight
 from faltung.train.metadata import checked
+
+if TYPE_CHECKING:
+    from faltung.program.tiles import Memory, Tiles
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +63,7 @@ class Network(Insight):
         units: Units | None = None,
         precision: Precision = "fast",
     ) -> None:
-        policy_of(precision)  # refuses unknown names
+        one_of("precision", precision, PRECISIONS)
         one_of("dtype", dtype, KEPT)
         self._dtype: Kept = dtype
         computed = computed_in(dtype)
@@ -94,7 +96,7 @@ class Network(Insight):
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
-        self._memory = Memory()
+        self._memory: Memory | None = None
         self._probes, self._widened = {}, None
         self._lock = threading.RLock()
 

@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,14 @@ from faltung.graph.losses import Loss
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
-from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
-from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.buffers import empty
-from faltung.train.any_size import Tiled, graph_for
+
+if TYPE_CHECKING:
+    from faltung.program.tiles import Memory, Tiles
 
 Array = npt.NDArray[Any]
 
@@ -50,9 +50,9 @@ class Predicting:
     _at_once: int
     _programs: dict[tuple[int, bool], Inference]
     _fresh: set[tuple[int, bool]]
-    _sizes: dict[tuple[tuple[int, ...], bool], Tiles]
+    _sizes: "dict[tuple[tuple[int, ...], bool], Tiles]"
     _lock: threading.RLock
-    _memory: Memory
+    _memory: "Memory | None"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -85,7 +85,12 @@ class Predicting:
             found = self._programs.pop(key, None)
             if found is None:
                 found = Inference(
-                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
+                    self.graph,
+                    self.state,
+                    batch,
+                    softmax=softmax,
+                    precision=self.precision,
+                    keep=True,
                 )
             elif key not in self._fresh:
                 found.refresh()
@@ -209,6 +214,8 @@ class Predicting:
         self, x: Any, softmax: bool | None, tile: int | Sequence[int] | None, out: Any
     ) -> Any:
         """The outputs for pictures of any size, or that are read a part at a time."""
+        from faltung.train.any_size import Tiled  # no module that a usual prediction needs
+
         job = Tiled(self, self.boxes(x), softmax=self._softmax(softmax), tile=tile, out=out)
         return job.whole() if out is None else job.into(out)
 
@@ -216,13 +223,17 @@ class Predicting:
         """An array as samples of any size that are read in parts. ValueError, TypeError."""
         return Boxes.of(x, self.input_shape, self.layout)
 
-    def sized(self, space: Sequence[int], softmax: bool) -> Tiles:
+    def sized(self, space: Sequence[int], softmax: bool) -> "Tiles":
         """The network for samples of another size, in tiles. ValueError: it has no such size."""
         key = tuple(space), softmax
         with self._lock:
             found = self._sizes.pop(key, None)
             if found is None:
+                from faltung.program.tiles import Memory, Tiles
+                from faltung.train.any_size import graph_for
+
                 graph = graph_for(self.net, self.graph, key[0])
+                self._memory = self._memory or Memory()
                 found = Tiles(
                     graph,
                     self.state,
@@ -288,7 +299,7 @@ class Predicting:
             return self.units.scale
         divisor, said = self.units.divisor(seen), self.units.note(seen)
         if said and divisor == self.units.scale:  # not converted
-            warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=5)
         return divisor
 
     def prepared(self, x: Array) -> Array:
@@ -312,6 +323,8 @@ class Predicting:
         tables = [
             node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
         ]
+        from faltung.methods.rows.embedding import check_tokens
+
         return check_tokens(x, min(tables))
 
     def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:

@@ -145,6 +145,18 @@ def held_out(folder: RunFolder) -> Source:
     return held
 
 
+def seen_by(folder: RunFolder, source: Source) -> tuple[bool, Source | None]:
+    """Whether these are the samples that a run was trained on, and the part that it held out; None
+    if it held nothing out.
+    """
+    about = data_table(folder)
+    if described(source)["digest"] != about["digest"]:
+        return False, None
+    return True, parts(source, about["held_out"], Settings.from_dict(table(folder, "train")).seed)[
+        1
+    ]
+
+
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
     """The samples to train on, and those that are held out: a part of all, ``OWN``, those that the
     data come with, or None for 0.

@@ -11,7 +11,7 @@ from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
 from faltung.graph.losses import Loss
-from faltung.plan.choose import PRECISIONS, Precision
+from faltung.plan.words import PRECISIONS, Precision
 from faltung.program.optimizer import (
     OPTIMIZERS,
     SGD,
