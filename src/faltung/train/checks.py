@@ -9,6 +9,7 @@ import numpy as np
 from faltung.data.augment import MOVES
 from faltung.data.names import printable
 from faltung.data.source import Source
+from faltung.geometry.check import show
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import is_frozen
