@@ -44,6 +44,7 @@ FRAMEWORKS = {
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
     "alembic": ("train",),  # what MLflow needs for its database
+    "av": ("data",),
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
@@ -59,6 +60,7 @@ EXTRAS = {
     "sympy": ("torch",),  # comes with PyTorch
     "tensorboard": ("train",),
     "tifffile": ("data",),
+    "tokenizers": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),
 }

@@ -86,6 +86,11 @@ FUNCTIONS: dict[str, Call] = {
     "max_pool_grad": Call(faltung.max_pool_grad, (P, AT, SHAPE, 2)),
     "avg_pool": Call(faltung.avg_pool, (X, 2)),
     "avg_pool_grad": Call(faltung.avg_pool_grad, (P, SHAPE, 2)),
+    **{
+        f"{kind}_pool{rank}d": Call(getattr(faltung, f"{kind}_pool{rank}d"), (x, 2))
+        for kind in ("max", "avg")
+        for rank, x in ((1, X[0]), (2, X), (3, X[:, :, np.newaxis].repeat(2, 2)))
+    },
     "global_max_pool": Call(faltung.global_max_pool, (X,)),
     "global_avg_pool": Call(faltung.global_avg_pool, (X,)),
     "conv_spec": Call(faltung.conv_spec, (SHAPE, W.shape)),
@@ -113,7 +118,7 @@ FUNCTIONS: dict[str, Call] = {
 }
 # No functions, or made by others.
 PACKAGES = {"dask", "data", "ndimage", "nets", "nn", "onnx", "signal", "sklearn", "xarray"}
-OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", *PACKAGES}
+OTHERS = {"ConvSpec", "Epoch", "FaltungError", "Plan", "get_threads", *PACKAGES}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
     "AdaptiveAvgPool": (2,),
@@ -126,6 +131,7 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Conv": (4, 3),
     "ConvTranspose": (4, 3),
     "Embedding": (9, 4),
+    "Formula": ("tanh(x)",),
     "GRU": (3,),
     "GroupNorm": (2,),
     "LSTM": (3,),

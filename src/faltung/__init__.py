@@ -49,6 +49,14 @@ if TYPE_CHECKING:
         max_pool,
         max_pool_grad,
     )
+    from faltung.ops.pool_ranks import (
+        avg_pool1d,
+        avg_pool2d,
+        avg_pool3d,
+        max_pool1d,
+        max_pool2d,
+        max_pool3d,
+    )
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
     from faltung.train.callbacks import Epoch
@@ -68,6 +76,7 @@ _HOME = {
     "conv_local_weight_grad pack_local",
     "faltung.ops.pool": "avg_pool avg_pool_grad global_avg_pool global_max_pool max_pool "
     "max_pool_grad",
+    "faltung.ops.pool_ranks": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d",
     "faltung.plan": "Plan plan_forward plan_input_grad plan_weight_grad",
     "faltung.runtime.threads": "get_threads set_threads",
     "faltung.train.callbacks": "Epoch",
@@ -85,6 +94,9 @@ __all__ = [
     "Model",
     "Plan",
     "avg_pool",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "avg_pool_grad",
     "conv",
     "conv1d",
@@ -110,6 +122,9 @@ __all__ = [
     "local_to_conv",
     "local_to_dense",
     "max_pool",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "max_pool_grad",
     "ndimage",
     "nets",
@@ -135,10 +150,30 @@ if not TYPE_CHECKING:  # for type checkers there are the names above, and no oth
         if name in _PACKAGES:
             return import_module(f"faltung.{name}")
         if name not in _MODULE:
-            raise AttributeError(f"module 'faltung' has no attribute {name!r}")
+            from faltung.geometry.errors import FaltungAttributeError
+
+            raise FaltungAttributeError(f"faltung has no {name}{_elsewhere(name)}")
         found = getattr(import_module(_MODULE[name]), name)
         globals()[name] = found
         return found
+
+
+def _elsewhere(name: str) -> str:
+    """Where a name is that this module does not have, or what to write instead."""
+    from importlib import import_module
+
+    from faltung.geometry import words
+
+    if name.startswith("_"):
+        return ""
+    for package in ("nn", "ndimage", "signal", "nets", "data"):
+        if name in import_module(f"faltung.{package}").__all__:
+            return f"; write faltung.{package}.{name}"
+    nn = import_module("faltung.nn")
+    layer = words.layer_meant(name, {each: getattr(nn, each) for each in nn.__all__})
+    if name[0].isupper() and layer:
+        return layer
+    return words.meant(name, __all__, words.FUNCTIONS) or layer
 
 
 def __dir__() -> list[str]:

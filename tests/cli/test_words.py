@@ -31,6 +31,7 @@ BASE = {
     "compress": ["run", "other.npz", "--out=small"],
     "ladder": ["digits", "--force"],
     "export": ["run", "other.onnx"],
+    "convert": ["model.onnx", "--out=converted.onnx", "--force"],
     "run": ["model.onnx"],
     "profile": ["lenet5"],
     "bench": ["model.onnx"],

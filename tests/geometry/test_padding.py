@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung.geometry import MODES, Axis, Padding, modes, pads
-from faltung.geometry.padding import ELSEWHERE
+from faltung.geometry.words import MODES_ELSEWHERE
 
 
 def one(padding: Padding, size: int, kernel: int, stride: int = 1, dilation: int = 1):  # type: ignore[no-untyped-def]
@@ -89,15 +89,18 @@ def test_known_layers() -> None:
     assert one("same", 10, 4) == (1, 2)
 
 
+FULL = "; write the size of the kernel less one, as padding=2 for a kernel of 3"
+
+
 @pytest.mark.parametrize(
     ("padding", "error", "message"),
     [
         (-1, ValueError, "padding=-1: every padding must be at least 0"),
         (((1, -1), 0), ValueError, "padding=((1, -1), 0): every padding must be at least 0"),
         ("full", ValueError, "padding='full': must be numbers or one of valid, same, same_upper, "
-         "same_lower, causal"),
+         f"same_lower, causal{FULL}"),
         (("same", "full"), ValueError, "padding=('same', 'full'): must be numbers or one of valid, "
-         "same, same_upper, same_lower, causal"),
+         f"same, same_upper, same_lower, causal{FULL}"),
         ((1, 2, 3), ValueError, "padding=(1, 2, 3): must have one entry for each of the 2 spatial "
          "axes"),
         ((), ValueError, "padding=(): must have one entry for each of the 2 spatial axes"),
@@ -118,7 +121,7 @@ def test_bad_padding_is_named(padding: object, error: type[Exception], message: 
 
 
 def test_words_of_others() -> None:
-    for word, mode in ELSEWHERE.items():
+    for word, mode in MODES_ELSEWHERE.items():
         assert word not in MODES and word == word.lower() and mode in MODES
         for written in (word, word.upper()):
             for call in (lambda: modes(written, 2), lambda: two(written)):  # noqa: B023

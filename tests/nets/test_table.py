@@ -1,5 +1,6 @@
 """Every network of the table: published numbers of parameters, small inputs, others' values."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,12 +9,15 @@ import pytest
 from graph import interpreter
 from grid import grid, rows
 from nets.small import SMALL
+from onnx_networks import vision
 
 from faltung import nets, nn
+from faltung.formats.torch_names import is_timm, ordered
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Concat, Convolve, Pool
 from faltung.graph.value import Graph, Parameter
 from faltung.nets.table import ALIASES, KINDS
+from faltung.train.pretrained import fitted, layers_of
 
 NAMES = pytest.mark.parametrize("name", nets.NETS)
 
@@ -96,7 +100,7 @@ def test_sizes_on_the_way_are_those_of_the_papers() -> None:
     assert shapes(nets.graph("c3d"), Pool, 512) == [(2, 7, 7), (1, 4, 4)]
 
 
-# torchvision, where it is installed: its weights in their order are ours --------------------------
+# torchvision and timm, where they are installed: their weights, in no order, are ours -------------
 
 TORCHVISION: dict[str, tuple[str, int, dict[str, Any]]] = {
     "alexnet": ("alexnet", 224, {}),
@@ -116,77 +120,53 @@ TORCHVISION: dict[str, tuple[str, int, dict[str, Any]]] = {
     "deeplabv3": (
         "segmentation.deeplabv3_resnet50",
         64,
-        {"weights_backbone": None, "aux_loss": False},
+        {"weights_backbone": None, "aux_loss": True},
     ),
     "resnet3d18": ("video.r3d_18", 64, {}),
 }
-MORE: dict[str, dict[str, Any]] = {"resnet3d18": {"halvings": 4}, "deeplabv3": {"halvings": 3}}
 # The same of timm.
-TIMM = {"mobilevitxxs": "mobilevit_xxs", "mobilevits": "mobilevit_s"}
-
-
-def pointless(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the ones at its end."""
-    while shape[1:] and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
-
-
-def scales_last(arrays: list[Any]) -> list[Any]:
-    """ConvNeXt's factors stand before the eight parameters of their block there, here after it."""
-    made = [*arrays]
-    for place, array in enumerate(arrays):
-        if array.ndim == 3:
-            made[place : place + 9] = [*arrays[place + 1 : place + 9], array]
-    return made
-
-
-def token_third(arrays: list[Any]) -> list[Any]:
-    """The class token stands before the patches there; positions before channels."""
-    token, weight, bias, places, *others = arrays
-    return [weight, bias, token[0, 0], places[0].T, *others]
-
-
-ORDERS: dict[str, Callable[[list[Any]], list[Any]]] = {
-    "convnexttiny": scales_last,
-    "vitbase": token_third,
+TIMM = {
+    "mobilevitxxs": "mobilevit_xxs",
+    "mobilevits": "mobilevit_s",
+    "timm mobilenetv2": "mobilenetv2_100",
+    "timm mobilenetv3large": "mobilenetv3_large_100",
+    "timm efficientnetb5": "efficientnet_b5",
+    "timm convnexttiny": "convnext_tiny",
+    "timm vittiny": "vit_tiny_patch16_224",
 }
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, *TIMM])
 def test_values_are_those_of_torchvision_and_timm(name: str) -> None:
     torch = pytest.importorskip("torch")
-    models = pytest.importorskip("torchvision.models")
+    models = vision()
     from nn import twin
 
     if name in TIMM:
-        size = 64
-        model = pytest.importorskip("timm").create_model(TIMM[name], num_classes=7)
+        size, options = 64, {"img_size": 64} if "vit_tiny" in TIMM[name] else {}
+        model = pytest.importorskip("timm").create_model(TIMM[name], num_classes=7, **options)
     else:
         path, size, options = TORCHVISION[name]
         make: Callable[..., Any] = models
         for part in path.split("."):
             make = getattr(make, part)
         model = make(weights=None, num_classes=7, **options)
-    model = model.double().eval()
-    made = {key: value for key, value in model.state_dict().items() if "aux" not in key}
+    model, net_name = model.double().eval(), name.removeprefix("timm ")
+    made = model.state_dict()
     for key, value in made.items():
         if "running_mean" in key:  # small, or nothing would pass the rectifiers
             value.normal_(0, 0.05)
-        if "running_var" in key or "layer_scale" in key or "class_token" in key:
+        if "running_var" in key or re.search("layer_scale|gamma|class_token|cls_token", key):
             value.uniform_(0.5, 1.5)
     if name == "vitbase":  # its head starts as zeros
         made["heads.head.weight"].normal_()
-    arrays = [value.numpy() for key, value in made.items() if "batches" not in key]
-    arrays = ORDERS.get(name, lambda found: found)(arrays)
+    tensors = {key: made[key].numpy() for key in sorted(made)}
+    names = ordered(tensors)
+    assert is_timm(names) == (name in TIMM)
     shape = (3, 4, size, size) if name == "resnet3d18" else (3, size, size)
-    more: dict[str, Any] = {"halvings": 5, "patch": 16} | MORE.get(name, {})
-    more = {key: more[key] for key in more if key in nets.row(name).arguments()}
-    net = nets.get(name, classes=7, input_shape=shape, **more)
-    graph = nn.build(net, shape, dtype="float64")
-    # 1x1 convolutions of vectors are linear layers here, and linear layers of maps convolutions.
-    assert [pointless(a.shape) for a in arrays] == [pointless(p.shape) for p in graph.parameters]
-    given = {p.name: a.reshape(p.shape) for p, a in zip(graph.parameters, arrays, strict=True)}
+    net = layers_of(net_name, shape, 7, name in TIMM, {})
+    graph, training = (nn.build(net, shape, dtype="float64", training=t) for t in (False, True))
+    given = fitted((training, graph), tensors, names, "weights", name)
     x = np.random.default_rng(0).normal(size=(1, *shape))
     with torch.no_grad():
         want = model(torch.tensor(x))
@@ -270,7 +250,7 @@ def test_other_names() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("resnet19", {}, "net='resnet19': must be one of lenet5, alexnet, vgg16, googlenet,"),
+        ("resnet19", {}, "net='resnet19': there is no such network; did you mean resnet18?"),
         (18, {}, "net=18: must be one of lenet5,"),
         ("resnet18", {"depth": 3}, "depth=3: resnet18 takes width, halvings"),
         ("resnet18", {"width": 0}, "width=0: must be above 0"),

@@ -105,8 +105,8 @@ def test_windows_that_see_nothing_but_padding() -> None:
 LONG = [
     ((1, 2, 3, 3000), {"kernel": 3, "stride": 1, "padding": 1}),
     ((1, 2, 3, 3000), {"kernel": (2, 3), "stride": (1, 2), "padding": (0, 1)}),
-    ((2, 1, 5000), {"kernel": 7, "stride": 5, "padding": 3}),
-    ((1, 1, 9000), {"kernel": 2000, "stride": 1500, "padding": 400}),
+    ((2, 1, 5000), {"kernel": (7,), "stride": 5, "padding": 3}),
+    ((1, 1, 9000), {"kernel": (2000,), "stride": 1500, "padding": 400}),
 ]
 
 
@@ -234,7 +234,7 @@ def test_refusals(call: Any, error: type[Exception], text: str) -> None:
 TORCH = [
     ((2, 5, 11, 14), 3, {"stride": 2, "padding": 1, "dilation": 2, "ceil": True}),
     ((2, 5, 11, 14), (2, 3), {"stride": (3, 1), "padding": (1, 0)}),
-    ((1, 9, 40), 5, {"stride": 3, "padding": 2, "ceil": True}),
+    ((1, 9, 40), (5,), {"stride": 3, "padding": 2, "ceil": True}),
     ((2, 3, 6, 7, 8), 2, {"stride": None}),
     ((2, 3, 6, 7, 8), 3, {"stride": 1, "padding": 1}),
 ]

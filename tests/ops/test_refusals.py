@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import faltung
+from faltung.ops.options import WITHOUT_CHANNELS
 
 F4 = np.float32
 X, W, B = np.ones((2, 4, 8, 9), F4), np.ones((6, 4, 3, 3), F4), np.ones(6, F4)
@@ -23,7 +24,8 @@ def conv(**given: Any) -> Callable[[], Any]:
 ROUND: list[Any] = []
 ROUND.append(ROUND)
 
-MODES = "zeros, reflect, symmetric, replicate, circular"
+MODES = "zeros, reflect, symmetric, replicate, circular, constant"
+RANK = "dimensions, (C_out, C_in // groups, *kernel); conv takes any rank"
 NAMES = "valid, same, same_upper, same_lower, causal"
 KINDS = "must be an int, a name, or one int or (lo, hi) pair of ints for each axis"
 
@@ -179,7 +181,7 @@ PLACE = (
     "batch"
 )
 SHAPES = [
-    (lambda: faltung.conv(X[0, 0], W), f"x.shape=(8, 9): {PLACE}"),
+    (lambda: faltung.conv(X[0, 0], W), f"x.shape=(8, 9): {PLACE}; x[np.newaxis] has one channel"),
     (lambda: faltung.conv(X[None], W), f"x.shape=(1, 2, 4, 8, 9): {PLACE}"),
     (lambda: faltung.conv(F4(1), W), f"x.shape=(): {PLACE}"),
     (
@@ -197,7 +199,7 @@ SHAPES = [
     ),
     (
         lambda: faltung.conv(X, W[0, 0]),
-        "weight.shape=(3, 3): must be (C_out, C_in // groups, *kernel)",
+        f"weight.shape=(3, 3): must be (C_out, C_in // groups, *kernel){WITHOUT_CHANNELS}",
     ),
     (
         lambda: faltung.conv(X, W, B[:5]),
@@ -211,12 +213,12 @@ SHAPES = [
         lambda: faltung.conv_transpose(X, T, B[:4]),
         "bias.shape=(4,): must be (3,), one for each output channel",
     ),
-    (lambda: faltung.conv1d(X, W), "weight.ndim=4: conv1d needs 3 dimensions; conv takes any rank"),
+    (lambda: faltung.conv1d(X, W), f"weight.shape=(6, 4, 3, 3): conv1d needs 3 {RANK}"),
     (
         lambda: faltung.conv2d(X, W[0]),
-        "weight.ndim=3: conv2d needs 4 dimensions; conv takes any rank",
+        f"weight.shape=(4, 3, 3): conv2d needs 4 {RANK}",
     ),
-    (lambda: faltung.conv3d(X, W), "weight.ndim=4: conv3d needs 5 dimensions; conv takes any rank"),
+    (lambda: faltung.conv3d(X, W), f"weight.shape=(6, 4, 3, 3): conv3d needs 5 {RANK}"),
     (
         lambda: faltung.conv_input_grad(G, W, (8, 9)),
         "input_shape=(8, 9): must have 4 dimensions, or 3 without a batch",
@@ -280,24 +282,23 @@ STRANGE = {
 @pytest.mark.parametrize("dtype", STRANGE)
 def test_dtypes(dtype: str) -> None:
     odd = STRANGE[dtype]
-    rule = (
-        "must be float32, float64, float16, ml_dtypes.bfloat16, int32, int64, complex64 or "
-        "complex128; convert it with astype, or take faltung.ndimage or faltung.signal, which take "
-        "what SciPy takes"
-    )
+
+    def rule(name: str) -> str:
+        return (
+            f"{name}.dtype={dtype}: must be float32, float64, float16, ml_dtypes.bfloat16, int32, "
+            f'int64, complex64 or complex128; write {name}.astype("float32"), or take '
+            "faltung.ndimage or faltung.signal, which take what SciPy takes"
+        )
+
     w, g = odd[:, :, :3, :3], odd[:, :, :6, :7]
-    refused(lambda: faltung.conv(odd, W), TypeError, f"x.dtype={dtype}: {rule}")
-    refused(lambda: faltung.conv(X, w), TypeError, f"weight.dtype={dtype}: {rule}")
-    refused(lambda: faltung.conv(X, W, odd.ravel()[:6]), TypeError, f"bias.dtype={dtype}: {rule}")
-    refused(lambda: faltung.Conv(w), TypeError, f"weight.dtype={dtype}: {rule}")
-    refused(lambda: faltung.Conv(W)(odd), TypeError, f"x.dtype={dtype}: {rule}")
-    refused(
-        lambda: faltung.conv_input_grad(g, W, X.shape), TypeError, f"grad.dtype={dtype}: {rule}"
-    )
-    refused(
-        lambda: faltung.conv_weight_grad(X, g, W.shape), TypeError, f"grad.dtype={dtype}: {rule}"
-    )
-    refused(lambda: faltung.conv_transpose(odd, T), TypeError, f"x.dtype={dtype}: {rule}")
+    refused(lambda: faltung.conv(odd, W), TypeError, rule("x"))
+    refused(lambda: faltung.conv(X, w), TypeError, rule("weight"))
+    refused(lambda: faltung.conv(X, W, odd.ravel()[:6]), TypeError, rule("bias"))
+    refused(lambda: faltung.Conv(w), TypeError, rule("weight"))
+    refused(lambda: faltung.Conv(W)(odd), TypeError, rule("x"))
+    refused(lambda: faltung.conv_input_grad(g, W, X.shape), TypeError, rule("grad"))
+    refused(lambda: faltung.conv_weight_grad(X, g, W.shape), TypeError, rule("grad"))
+    refused(lambda: faltung.conv_transpose(odd, T), TypeError, rule("x"))
     with pytest.raises(TypeError, match=r"^out\.dtype="):
         faltung.conv(X, W, out=np.ones((2, 6, 6, 7), odd.dtype))
 

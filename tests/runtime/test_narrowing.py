@@ -59,7 +59,7 @@ def test_an_index_of_a_maximum_does_not_wrap(dtype: str, index: str, last: bool)
     far = {2**32 + 1, 2**63 + 1, 2**64 - 2**32 + 1, 2**31 - 1, -(2**32) + 1, -(2**31), -1, 4, 2}
     for value in [n for n in far if limits.min <= n <= limits.max]:
         indices = np.array([value, 3], index).reshape(shape)
-        found = faltung.max_pool_grad(grad, indices, size, 2, channels_last=last)
+        found = faltung.max_pool_grad(grad, indices, size, (2,), channels_last=last)
         assert found.ravel().tolist() == [0, 0, 0, 3], value
 
 

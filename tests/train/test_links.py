@@ -170,25 +170,25 @@ def test_a_link_instead_of_the_folder_of_runs(
     assert (elsewhere / "mine" / LAST).is_file()
 
 
-def test_the_folder_of_a_look(tmp_path: Path, data: Path, victim: Path) -> None:
+def test_the_page_of_a_look(tmp_path: Path, data: Path, victim: Path) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert train(data, "--net", "lenet5", "--out", run) == 0
-    look = run / "look-one"
-    look.symlink_to(elsewhere)
-    sample = str(tmp_path / "one.npy")
+    page, sample = run / "look-one.html", str(tmp_path / "one.npy")
+    place(page, victim, "absolute")
     assert main(["look", str(run), sample]) == 0
-    assert os.listdir(elsewhere) == [] and look.is_dir() and not look.is_symlink()
-    picture = look / "grad-cam.png"
-    place(picture, victim, "absolute")
-    assert main(["look", str(run), sample]) == 0
-    assert untouched(victim) and not picture.is_symlink()
-    # What the user typed is followed; the names of the pictures nobody typed.
+    assert untouched(victim) and not page.is_symlink()
+    # What the user typed is followed; the names of pages and pictures nobody typed.
     (tmp_path / "typed").symlink_to(elsewhere)
-    place(elsewhere / "filters.png", victim, "absolute")
-    assert main(["look", str(run), sample, "--out", str(tmp_path / "typed")]) == 0
+    for name in ("filters.png", "look-one.html"):
+        place(elsewhere / name, victim, "absolute")
+    words = ["--out", str(tmp_path / "typed"), "--pictures", str(tmp_path / "typed")]
+    assert main(["look", str(run), sample, *words]) == 0
     assert untouched(victim) and (elsewhere / "grad-cam.png").is_file()
-    assert not (elsewhere / "filters.png").is_symlink()
+    assert not any((elsewhere / name).is_symlink() for name in ("filters.png", "look-one.html"))
+    (tmp_path / "page.html").symlink_to(elsewhere / "mine.html")
+    assert main(["look", str(run), sample, "--out", str(tmp_path / "page.html")]) == 0
+    assert (elsewhere / "mine.html").is_file()
 
 
 def test_an_export_follows_what_was_typed(tmp_path: Path, data: Path) -> None:

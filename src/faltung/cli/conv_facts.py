@@ -17,14 +17,9 @@ def formula(axis: "Axis") -> str:
     return f"floor({inside} / {axis.stride}) + 1 = {axis.output}"
 
 
-def names(rank: int) -> tuple[str, ...]:
-    """The usual names of the spatial axes."""
-    usual = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-    return usual.get(rank) or tuple(f"axis {i}" for i in range(rank))
-
-
 def facts(spec: "ConvSpec") -> dict[str, Any]:
     """Everything that follows from the spec, ready for JSON."""
+    from faltung.geometry.conv_html import axis_names
     from faltung.geometry.field import receptive_field
 
     ladder = spec.ladder()
@@ -51,7 +46,7 @@ def facts(spec: "ConvSpec") -> dict[str, Any]:
                 "receptive_field": field.size,
                 "jump": field.jump,
             }
-            for name, axis, field in zip(names(spec.rank), spec.axes, fields, strict=True)
+            for name, axis, field in zip(axis_names(spec.rank), spec.axes, fields, strict=True)
         ],
         "parameters": {
             "dense": ladder.dense,

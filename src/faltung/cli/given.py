@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from faltung.data.folder import hidden
-from faltung.data.names import escaped, natural, printable
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 
@@ -18,32 +16,56 @@ Failed = Callable[[str, BaseException], None]
 @dataclass(frozen=True)
 class Given:
     """``path``: what to open, as it was typed, or within what was typed. ``under``: its path within
-    the folder that was named; the name alone of a file that was named itself.
+    the folder that was named; the name alone of a file that was named itself; nothing of a sample
+    that was typed, which is no file.
     """
 
     path: str
-    under: str
+    under: str | None
 
     @property
     def said(self) -> str:
         """The path as messages and tables have it."""
+        from faltung.data.names import escaped
+
         return escaped(self.path)
+
+
+def is_file(path: Path) -> bool:
+    """What a sample is, where a folder is none."""
+    return not path.is_dir()
+
+
+def is_sentence(word: str) -> bool:
+    """Whether a word of the command line is a text itself: no file, and not the name of one."""
+    if os.path.lexists(word):
+        return False
+    whole = len(word.split()) == 1  # which a path may be
+    return not whole or not (os.path.splitext(word)[1] or os.sep in word)
 
 
 def given(
     words: Iterable[str],
     failed: Failed,
-    is_sample: Callable[[Path], bool] = lambda path: False,
+    *,
+    is_sample: Callable[[Path], bool] = is_file,
+    is_typed: Callable[[str], bool] = lambda word: False,
     leave_out: str | None = None,
 ) -> Iterator[Given]:
     """Files in the order in which they were named; those of a folder as people would sort them,
     subfolders after files.
 
     failed: is told of what cannot be reached, a link that leads out of its folder too. is_sample:
-    whether a folder is a sample itself. leave_out: a folder that is not looked into.
+    whether a folder is a sample itself. is_typed: whether a word is one. leave_out: a folder that
+    is not looked into.
     """
+    from faltung.data.names import printable
+
     out = None if leave_out is None else os.path.realpath(leave_out)
     for word in words:
+        if is_typed(word):
+            yield Given(word, None)
+            continue
         path = Path(word)
         if not path.is_dir() or is_sample(path):
             yield Given(word, path.name)
@@ -63,6 +85,9 @@ def _within(
     is_sample: Callable[[Path], bool],
     out: str | None,
 ) -> Iterator[Path]:
+    from faltung.data.folder import hidden
+    from faltung.data.names import natural
+
     try:
         names = sorted(os.listdir(folder), key=natural)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,26 @@ def shape(name: str, text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise FaltungError(f"{name}={text!r}: must be sizes as 3x224x224")
     return tuple(map(int, parts))
+
+
+def sample(net: str, text: str) -> tuple[int, ...]:
+    """The argument --input of a network: the shape of a sample. ValueError: none, or one of which
+    nobody can tell what is meant.
+
+    Two sizes, of a network for pictures, are a series, or a picture whose channels were forgotten:
+    there a series says its channels, as in c12x1000.
+    """
+    from faltung.nets.table import NETS
+
+    said = text.removeprefix("c")
+    sizes = shape("input", said)
+    row = NETS.get(re.sub("[-_ ]", "", net).lower())
+    if len(sizes) == 2 and said == text and row is not None and row.rank == 2:
+        raise FaltungError(
+            f"input={text!r}: has no channels; write 3x{text} or 1x{text} for a picture, or "
+            f"c{text} for a series of {sizes[1]} steps with {sizes[0]} channels"
+        )
+    return sizes
 
 
 def options(texts: Sequence[str]) -> dict[str, Any]:

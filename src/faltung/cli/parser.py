@@ -6,7 +6,6 @@ text that was typed: ``--epochs many: must be a whole number``.
 """
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -174,7 +173,7 @@ class Parser(argparse.ArgumentParser):
             self.refuse(f"{word}: is one argument too many")
         name = word.partition("=")[0]
         known = [option for action in self._actions for option in action.option_strings]
-        self.refuse(f"{name}: there is no such option{_meant(name, known)}")
+        self.refuse(f"{name}: there is no such option{_option_meant(name, known)}")
 
     def error(self, message: str) -> NoReturn:
         """What argparse refuses, in our words."""
@@ -188,14 +187,28 @@ def _listed(values: Any) -> list[str]:
     return values if isinstance(values, list) else [values]
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+def _option_meant(name: str, known: Sequence[str]) -> str:
+    """What to say after an option that there is not."""
+    from faltung.geometry import words
+
+    names = {option.lstrip("-").replace("-", "_"): option for option in known[::-1]}
+    said = words.meant(name.lstrip("-").replace("-", "_"), names, words.ARGUMENTS)
+    if re.search(r"[(.]", said):  # what to write in Python
+        return ""
+    return _in_brackets(
+        re.sub(r"\w+(?= or |\?)", lambda found: names.get(found[0], found[0]), said)
+    )
+
+
+def _in_brackets(said: str) -> str:
+    return re.sub(r"^; (did you mean .*\?)$", r" (\1)", said)
 
 
 def _command(_: str, word: str, known: str) -> str:
-    names = re.findall(r"[\w-]+", known)
-    return f"{word}: there is no such command{_meant(word, names)}"
+    from faltung.geometry import words
+
+    said = words.meant(word, re.findall(r"[\w-]+", known), words.COMMANDS)
+    return f"{word}: there is no such command{_in_brackets(said)}"
 
 
 # What argparse says, and what we say instead.

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from faltung.cli import predict_stored
 from faltung.cli.errors import MISTAKES, about, complain
-from faltung.cli.given import Given, given
+from faltung.cli.given import Given, given, is_file, is_sentence
 from faltung.cli.line import DONE, IN_PART, line
 from faltung.cli.options import RUN
 from faltung.cli.predict_table import Write, classes_of, lines, table, text_of
@@ -20,6 +20,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 
 if TYPE_CHECKING:
+    from faltung.data.like import Like
     from faltung.train.model import Model
 
 # Samples that are predicted together, and bytes of small files that are in memory together.
@@ -58,7 +59,8 @@ Interrupted, the same command goes on where it was.
         "files",
         nargs="+",
         metavar="FILE",
-        help="pictures, .npy, .npz, IDX, series or volumes, and folders of them",
+        help="pictures, .npy, .npz, IDX, series, volumes or texts, and folders of them; of a "
+        "network that reads texts also a sentence",
     )
     parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
     parser.add_argument(
@@ -83,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one line per sample, and one on stderr for each file that cannot be answered."""
     if arguments.out is not None:
         return predict_stored.run(arguments)
-    from faltung.data.files import read_files
+    from faltung.data.clips import is_clip
     from faltung.train.opened import opened
     from faltung.train.run_dataset import like
 
@@ -91,14 +93,16 @@ def run(arguments: argparse.Namespace) -> int:
     found = opened(arguments.run_folder)
     model = found.model
     copies = _sorted(model, arguments.sort)
-    read = partial(
-        read_files,
-        like=like(model, found.folder),
-        x=arguments.x,
-        labels=arguments.labels,
-        note=_note,
+    wanted = like(model, found.folder)
+    read = partial(_read, like=wanted, x=arguments.x, labels=arguments.labels, note=_note)
+    files = partial(
+        given,
+        arguments.files,
+        is_sample=is_file if wanted.frames is None else is_clip,
+        is_typed=(lambda _: False) if wanted.words is None else is_sentence,
+        leave_out=arguments.sort,
     )
-    job = _Job(model, read, arguments.files, copies, arguments.sort)
+    job = _Job(model, read, files, copies)
     if path is None:
         job.answer(table(model, sys.stdout) if arguments.csv else lines(model))
     else:
@@ -114,6 +118,18 @@ def run(arguments: argparse.Namespace) -> int:
     if copies is not None:
         print(copies.said())
     return job.failed.end()
+
+
+def _read(file: Given, like: "Like", **how: Any) -> tuple[Any, Sequence[str]]:
+    """The samples of a file, or one that was typed, and their names."""
+    if file.under is not None:
+        from faltung.data.files import read_files
+
+        return read_files([file.path], like, **how)
+    from faltung.data.texts import encoded
+
+    assert like.words is not None
+    return encoded([file.path], like.words, like.shape[0]), [file.said]
 
 
 def _csv_path(arguments: argparse.Namespace) -> str | None:
@@ -138,7 +154,7 @@ def _sorted(model: "Model", folder: str | None) -> Sorted | None:
     return Sorted(folder, classes)
 
 
-Read = Callable[[Sequence[str]], tuple[Any, Sequence[str]]]
+Read = Callable[[Given], tuple[Any, Sequence[str]]]
 Written = Callable[["Part", Sequence[str], Any], None]
 
 
@@ -188,15 +204,12 @@ class _Job:
         self,
         model: "Model",
         read: Read,
-        words: Sequence[str],
+        files: Callable[[Callable[[str, BaseException], None]], Iterable[Given]],
         copies: Sorted | None,
-        leave_out: str | None,
     ) -> None:
         self.model, self.read, self.copies = model, read, copies
         self.failed = Failed()
-        self.files = given(
-            words, lambda path, error: self.failed(path, path, error), leave_out=leave_out
-        )
+        self.files = files(lambda path, error: self.failed(path, path, error))
 
     def answer(self, write: Write) -> int:
         """Returns how many samples were answered."""
@@ -218,6 +231,8 @@ class _Job:
         assert self.copies is not None
         file = part.file
         try:
+            if file.under is None:
+                raise FaltungError("is no file, so it is not copied")
             if not part.single:
                 raise FaltungError("holds several samples, so it is not copied to one class")
             self.copies.copy(file.path, file.under, int(outputs[0].argmax()))
@@ -230,7 +245,7 @@ def _groups(files: Iterable[Given], read: Read, failed: Failed) -> Iterator[list
     group: list[Part] = []
     for file in files:
         try:
-            x, names = read([file.path])
+            x, names = read(file)
         except MISTAKES as error:
             failed(file.said, file.path, error)
             continue

@@ -127,7 +127,7 @@ def _of_run(arguments: argparse.Namespace) -> "Profile | None":
 def _of_net(arguments: argparse.Namespace) -> "Profile":
     """Of a network of ours, with random parameters."""
     from faltung import nets
-    from faltung.cli.options import shape
+    from faltung.cli.options import sample
     from faltung.graph.initial import parameters
     from faltung.program.inference import Inference
     from faltung.program.profile import profile
@@ -137,7 +137,7 @@ def _of_net(arguments: argparse.Namespace) -> "Profile":
         raise FaltungError(
             "shape: is for the inputs of a file; --input is for a network of faltung"
         )
-    given = None if arguments.input is None else shape("input", arguments.input)
+    given = None if arguments.input is None else sample(arguments.net, arguments.input)
     graph = nets.graph(arguments.net, input_shape=given, training=arguments.training)
     state = State(graph.parameters, graph.dtype)
     state.update(parameters(graph, 0))
@@ -160,14 +160,14 @@ def _of_step(graph: "Graph", state: "State", arguments: argparse.Namespace) -> "
 
 def _of_file(arguments: argparse.Namespace) -> "Profile":
     """Of an ONNX file, fed with random numbers."""
-    from faltung.cli.options import shape
+    from faltung.cli.options import sample
     from faltung.cli.run import random_inputs
     from faltung.onnx.model import load
 
     if arguments.training:
         from faltung.train.model import Model
 
-        sizes = None if arguments.input is None else shape("input", arguments.input)
+        sizes = None if arguments.input is None else sample(arguments.net, arguments.input)
         trained = Model.from_onnx(arguments.net, sizes)
         return _of_step(trained.training_graph, trained.state, arguments)
     model = load(arguments.net)

@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of `faltung nets`, a file model.onnx or model.safetensors, or a run",
     )
     parser.add_argument(
-        "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
+        "--input",
+        metavar="3x224x224",
+        help="shape of a sample, channels first (default: the paper's)",
     )
     parser.add_argument(
         "--classes", type=int, metavar="N", help="number of classes (default: the paper's)"
@@ -68,12 +70,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary."""
     from faltung import nets
-    from faltung.cli.options import options, shape
+    from faltung.cli.options import options, sample
     from faltung.geometry.check import whole
     from faltung.graph.summary import summary
 
     depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
-    given = None if arguments.input is None else shape("input", arguments.input)
+    given = None if arguments.input is None else sample(arguments.net, arguments.input)
     stored = _stored(arguments)
     if stored is not None:
         print_summary(arguments, stored, depth)

@@ -5,19 +5,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from faltung.cli.parser import whole_number
-from faltung.train import defaults
+from faltung.train import defaults, recipes
 
 HELP = """\
 DATA is one of
   digits              1,797 handwritten digits that come with faltung
   a folder            of pictures or NIfTI volumes, one subfolder per class; or
                       with train/ and val/ in it, each with such subfolders
+  a folder of clips   videos, or with --frames N folders of frames, for 3-D networks
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
+  a folder of texts   .txt files, one subfolder per class; or a .csv file with a
+                      header that names a column of texts, and one of labels
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
-Some data have settings of their own; options override them:
+Some data have settings of their own, and some networks, whose epochs then
+depend on the number of samples; options override them:
 {presets}
 
 --resume continues a run where it stopped. The result has the same bits as if
@@ -77,8 +81,8 @@ def names(text: str) -> list[str]:
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
-    "batch": (int, f"samples per step (default: {defaults.BATCH})"),
+    "epochs": (int, f"passes over the samples (default: {defaults.EPOCHS}, of few samples more)"),
+    "batch": (int, f"samples per step (default: {defaults.BATCH}, of few samples less)"),
     "accumulate": (int, "batches whose gradients one step adds up (default: 1)"),
     "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
     "lr": (rate, f"highest learning rate, or find: by a range test (default: {_LR})"),
@@ -149,6 +153,7 @@ WATCHED = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``train``."""
     rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
+    rows += [f"  {net}:\n    {made.words()}" for net, made in recipes.RECIPES.items()]
     metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
     parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
@@ -209,7 +214,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1 for grey, 3 for colour; of arrays also first or last: where the channels lie",
     )
-    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    group.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="DATA are clips, videos or folders of frames: take N frames of each, evenly",
+    )
+    group.add_argument(
+        "--x", metavar="NAME", help="the array of samples in an .npz file, or the column of texts"
+    )
     group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"

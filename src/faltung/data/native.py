@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.check import no_array
 from faltung.geometry.errors import FaltungTypeError
 
 
@@ -20,6 +21,7 @@ def native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def as_array(name: str, value: object) -> npt.NDArray[Any]:
     """The argument ``name`` as an array, in this machine's byte order. TypeError: it is none."""
+    no_array(name, value)
     try:
         return native(np.asarray(value))
     except (ValueError, TypeError, OverflowError) as error:

@@ -8,6 +8,7 @@ type checkers.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from faltung.geometry.check import show
@@ -15,6 +16,7 @@ from faltung.geometry.errors import FaltungTypeError
 from faltung.geometry.record import WRAP, is_record
 
 F = TypeVar("F", bound=Callable[..., Any])
+K = TypeVar("K", bound=type)
 LONGEST_VALUE = 24  # characters of a value in a call that a message proposes
 
 
@@ -30,6 +32,20 @@ def explained(function: F) -> F:
             kind.__init__ = wrapped(kind.__init__, kind.__name__)
         return cast(F, kind)
     return cast(F, wrapped(function, function.__name__))
+
+
+def explained_methods(kind: K) -> K:
+    """A class whose public methods, own and inherited ones, and constructor are ``explained``."""
+    made: Any = kind
+    for name in dir(kind):
+        if name.startswith("_"):
+            continue
+        found = next(vars(each)[name] for each in kind.__mro__ if name in vars(each))
+        if isinstance(found, classmethod):
+            setattr(made, name, classmethod(wrapped(found.__func__, name)))
+        elif isinstance(found, FunctionType):
+            setattr(made, name, wrapped(found, name))
+    return explained(kind)
 
 
 def wrapped(function: Callable[..., Any], called: str) -> Callable[..., Any]:
@@ -76,7 +92,9 @@ def refusal(
     values = list(given[own is not None :])
     positional = positional[own is not None :]
     if len(values) > len(positional):
-        return _too_many(called, values, positional, options, named)
+        said = _too_many(called, values, positional, options, named)
+        # A method's options are in no order that anybody knows.
+        return said.partition("; write ")[0] if own and function.__name__ == called else said
     twice = [name for name in positional[: len(values)] if name in named]
     if twice:
         return f"{twice[0]}={show(named[twice[0]])}: {called} is given it twice"
@@ -103,12 +121,12 @@ def _too_many(
 
     count = len(positional)
     takes = f"{' and '.join(positional)} by position, options by name" if positional else ""
-    rule = f"{called}: takes {takes or ('options by name' if options else 'no arguments')}"
     free = [name for name in options if name not in named and name != "name"]
+    rule = f"{called}: takes {takes or ('options by name' if free else 'no arguments')}"
     place = CHANNELS_IN.get(called)
     if place is not None and place < len(values):
         values = [value for i, value in enumerate(values) if i != place]
-        rule += "; how many channels a layer gets it finds out itself"
+        rule += "; it finds out how many channels its input has"
     if len(values) - count > len(free):
         return rule
     plain = [

@@ -117,6 +117,17 @@ def path(name: str, value: object) -> str:
     return os.fsdecode(value)
 
 
+def no_array(name: str, value: object) -> None:
+    """TypeError: None, or the name of a file, where an array is wanted."""
+    if value is None:
+        raise FaltungTypeError(f"{name}=None: must be an array")
+    if isinstance(value, str | bytes | os.PathLike):
+        raise FaltungTypeError(
+            f"{name}={show(value)}: must be an array, not the name of a file; "
+            "faltung.data.open_source reads files and folders, numpy.load an array"
+        )
+
+
 def sequence(name: str, value: object) -> Sequence[Any]:
     """The argument ``name``, which must be a tuple, list or array. TypeError."""
     if not is_sequence(value):

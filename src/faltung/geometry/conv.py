@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from math import prod
 from typing import Literal, get_args
 
@@ -123,6 +124,11 @@ class ConvSpec(Axes):
         one_of("dtype", self.dtype, DTYPES)
         if type(self.flip) is not bool:
             raise FaltungTypeError(f"flip={self.flip!r}: must be True or False")
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        made: str = import_module("faltung.geometry.conv_html").conv_html(self)
+        return made
 
     def __str__(self) -> str:
         """The canonical text: batch, then what is needed, then what is not the default.

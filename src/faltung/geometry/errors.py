@@ -46,6 +46,10 @@ class FaltungIndexError(FaltungError, IndexError):
     """An axis that an array does not have."""
 
 
+class FaltungAttributeError(FaltungError, AttributeError):
+    """A name that a module or an object of ours does not have; the message says which it has."""
+
+
 class FaltungMemoryError(FaltungError, MemoryError):
     """What was asked for does not fit into memory."""
 

@@ -10,12 +10,13 @@ causal       d(h-1) before and nothing after, on *every* axis: no output reads l
              If only one axis is causal, name each: padding=("causal", "same", "same")
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import integer, is_sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.words import MODES_ELSEWHERE, VALUES, meant
 
 PaddingName = Literal["valid", "same", "same_upper", "same_lower", "causal"]
 Padding = int | PaddingName | Sequence[int | PaddingName | Sequence[int]]
@@ -54,34 +55,6 @@ NAMES: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
 }
 
 
-# What NumPy, SciPy, OpenCV and others call the modes. SciPy's "reflect" is "symmetric" here: a word
-# of both, which cannot be told apart.
-ELSEWHERE = {
-    "border_constant": "zeros",
-    "border_default": "reflect",
-    "border_reflect": "symmetric",
-    "border_reflect101": "reflect",
-    "border_reflect_101": "reflect",
-    "border_replicate": "replicate",
-    "border_wrap": "circular",
-    "clamp": "replicate",
-    "constant": "zeros",
-    "edge": "replicate",
-    "fill": "zeros",
-    "grid-constant": "zeros",
-    "grid-mirror": "symmetric",
-    "grid-wrap": "circular",
-    "mirror": "reflect",
-    "nearest": "replicate",
-    "periodic": "circular",
-    "reflect101": "reflect",
-    "reflect_101": "reflect",
-    "symm": "symmetric",
-    "wrap": "circular",
-    "zero": "zeros",
-}
-
-
 def pads(
     padding: Padding,
     *,
@@ -115,7 +88,7 @@ def numbers(entry: object, padding: object) -> tuple[int, int]:
     """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
         rule = f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}"
-        raise FaltungError(rule + _meant(entry))
+        raise FaltungError(rule + _meant(entry, "padding", NAMES))
     pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
     if any(item is None for item in pair):
         raise FaltungTypeError(
@@ -147,17 +120,25 @@ def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
         )
     for name in names:
         if not isinstance(name, str) or name not in MODES:
-            raise FaltungError(
-                f"padding_mode={show(padding_mode)}: must be one of {', '.join(MODES)}"
-                f"{_meant(name)}"
-            )
+            raise unknown_mode(padding_mode, name, MODES)
     return tuple(str(name) for name in names)
 
 
-def _meant(word: object) -> str:
+def unknown_mode(given: object, word: object, known: Iterable[str]) -> FaltungError:
+    """The error of a padding mode that is none of those known; ``given``: the whole argument."""
+    names = tuple(known)
+    return FaltungError(
+        f"padding_mode={show(given)}: must be one of {', '.join(names)}"
+        f"{_meant(word, 'padding_mode', names)}"
+    )
+
+
+def _meant(word: object, argument: str, known: Iterable[str]) -> str:
     """What to say instead, where a word of another library is known; else nothing."""
     lower = word.lower() if isinstance(word, str) else ""
     if lower in NAMES:
         return f"; say padding={lower!r}"
-    mode = ELSEWHERE.get(lower, lower)
-    return f"; say padding_mode={mode!r}" if mode in MODES else ""
+    mode = MODES_ELSEWHERE.get(lower, lower)
+    if mode in MODES:
+        return f"; say padding_mode={mode!r}"
+    return meant(word, known, VALUES[argument])

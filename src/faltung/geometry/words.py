@@ -6,7 +6,8 @@ the names that are known where it was given, and then for one that is spelled ne
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 # Arguments of functions and layers, settings, and options of the command line. The first row whose
 # name is known counts, and an instruction only where no name is.
@@ -55,7 +56,6 @@ ARGUMENTS = {
     "initial": "init_values",
     "shortcut": "downsample skip",
     "reduced": "squeeze_channels rd_channels",
-    "taken": "start stop",
     "classes": "num_classes n_classes nb_classes num_labels class_names output_dim labels",
     "width": "width_mult width_multiplier depth_multiplier",
     "input_shape": "shape input_size in_shape size sample_shape",
@@ -270,6 +270,7 @@ _DTYPES = {
     "float16": "fp16 f16 half torch.float16",
     "bfloat16": "bf16 torch.bfloat16",
 }
+# SciPy's "reflect" is "symmetric" here: a word of both, which cannot be told apart.
 _FILLS = {
     "zeros": "zero constant grid-constant border_constant fill",
     "reflect": "mirror border_default border_reflect101 border_reflect_101 reflect101 reflect_101",
@@ -312,7 +313,11 @@ VALUES = {
 }
 
 
-def meant(word: object, known: Iterable[str], table: "dict[str, str] | None" = None) -> str:
+# Each word for a padding mode, and ours.
+MODES_ELSEWHERE = {word: ours for ours, words in _FILLS.items() for word in words.split()}
+
+
+def meant(word: object, known: Iterable[str], table: dict[str, str] | None = None) -> str:
     """What to say after a refused word: a name that may have been meant, or what to do instead.
 
     word: what was given. known: the names that are taken there. table: rows of this file. Empty
@@ -327,6 +332,27 @@ def meant(word: object, known: Iterable[str], table: "dict[str, str] | None" = N
     if " " in found[0]:
         return f"; {found[0]}"
     return f"; did you mean {' or '.join(found)}?"
+
+
+def no_such(module: str, name: str, known: Iterable[str], table: dict[str, str]) -> str:
+    """What to say of a name that a module, or an object, does not have."""
+    said = "" if name.startswith("_") else meant(name, known, table)
+    return f"{module} has no {name}{said}"
+
+
+def layer_meant(word: str, known: Mapping[str, Callable[..., Any]]) -> str:
+    """What to say after a word that no layer has, which may end in 1d, 2d or 3d."""
+    short = re.sub(r"[123]d$", "", word, flags=re.IGNORECASE)
+    found = _of_table(short, list(known), LAYERS) or _spelled(short, list(known))
+    if word.startswith("_") or not found:
+        return ""
+    if " " in found[0]:
+        return f"; {found[0]}"
+    from inspect import signature
+
+    each = signature(known[found[0]]).parameters.values()
+    takes = ", ".join(p.name for p in each if p.kind == p.POSITIONAL_OR_KEYWORD)
+    return f"; write nn.{found[0]}({takes})"
 
 
 LONGEST_WORD = 60  # letters of a word that is looked up

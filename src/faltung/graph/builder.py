@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from math import prod
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, one_of, show, truth
+from faltung.geometry.check import integer, integers, is_sequence, one_of, show, truth
 from faltung.geometry.conv import FLOATS, Float
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.geometry.record import dataclass
@@ -16,6 +16,25 @@ from faltung.graph.ops import Elementwise, Op, Reshape
 from faltung.graph.value import Auxiliary, Follows, Graph, Kind, Node, Parameter, Value, samples_of
 
 Fields = tuple[Field, ...] | None
+
+
+def sample_shape(given: object) -> tuple[int, ...]:
+    """The argument ``input_shape``, the shape of one sample. ValueError, TypeError: none."""
+    if (one := integer(given)) is not None:
+        raise FaltungTypeError(
+            f"input_shape={one}: must be the shape of a sample, as ({one},) for vectors or "
+            f"(1, {one}, {one}) for pictures"
+        )
+    sizes: list[object] = list(given) if is_sequence(given) else []  # type: ignore[call-overload]
+    if sizes and (sizes[0] is None or integer(sizes[0]) == -1):
+        raise FaltungTypeError(
+            f"input_shape={show(given)}: is the shape of one sample, without the batch; write "
+            f"{show(tuple(sizes[1:]))}"
+        )
+    shape = integers("input_shape", given)
+    if not shape or min(shape) < 1:
+        raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
+    return shape
 
 
 class Builder:
@@ -34,9 +53,7 @@ class Builder:
         tokens: bool = False,
         samples: int = 1,
     ) -> None:
-        shape = integers("input_shape", input_shape)
-        if not shape or min(shape) < 1:
-            raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
+        shape = sample_shape(input_shape)
         one_of("dtype", dtype, FLOATS)
         truth("tokens", tokens)
         truth("training", training)

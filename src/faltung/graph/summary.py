@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
+from faltung.geometry import html
 from faltung.geometry.conv import ITEMSIZE
 from faltung.geometry.record import dataclass
 from faltung.graph import ops
 from faltung.graph.cost import macs
 from faltung.graph.summary_row import LayerRow, Spec
-from faltung.graph.summary_table import short, table
+from faltung.graph.summary_table import MOST_LINES, RIGHT, cells, short, table
 from faltung.graph.value import Graph, Node, Value, consumers
 
 
@@ -109,6 +110,16 @@ class Summary:
 
     def __repr__(self) -> str:
         return self.table()
+
+    def html(self, *, methods: bool = True, most: int = MOST_LINES) -> str:
+        """The table as HTML, of as many levels of names as fit in ``most`` lines."""
+        head, *rows = cells(self.rows, None, methods, self.bits, most)
+        return html.table(head, rows, right=RIGHT)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        first, *rest = self._totals()
+        return html.box(first, self.html(), note="; ".join(rest))
 
 
 def summary(graph: Graph) -> Summary:

@@ -38,6 +38,21 @@ def table(
     """The lines of the table, of at most ``width``. bits: of layers in a file, shown instead of
     methods.
     """
+    body = _aligned(cells(rows, depth, methods, bits), width)
+    rule = "-" * min(width, max(map(len, body)))
+    yield from (body[0], rule, *body[1:], rule)
+
+
+def cells(
+    rows: Sequence[LayerRow],
+    depth: int | None,
+    methods: bool,
+    bits: Mapping[str, float] | None = None,
+    most: int = MOST_LINES,
+) -> list[tuple[str, ...]]:
+    """The table as texts, its head first; blanks before a name are levels of the tree. most: lines
+    of a table without a depth.
+    """
     root = Part("")
     for row in rows:
         *scopes, leaf = row.name.split(".")
@@ -50,16 +65,14 @@ def table(
         found.rows.append(row)
     if depth is None:
         deepest = max((row.name.count(".") for row in rows), default=0) + 1
-        fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= MOST_LINES]
+        fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= most]
         depth = max(fits, default=1)
     lines = [HEAD, *(_cells(*line, methods and bits is None) for line in _lines(root, depth))]
     if bits is not None:
         paid = [_paid(found, bits) for _, found, _ in _lines(root, depth)]
         lines = [(*line[:-1], *own) for line, own in zip(lines, [PAID, *paid], strict=True)]
     shown = len(lines[0]) if methods or bits is not None else len(HEAD) - 1
-    body = _aligned([line[:shown] for line in lines], width)
-    rule = "-" * min(width, max(map(len, body)))
-    yield from (body[0], rule, *body[1:], rule)
+    return [tuple(line[:shown]) for line in lines]
 
 
 Line = tuple[str, list[LayerRow], int]

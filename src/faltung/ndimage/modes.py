@@ -8,7 +8,7 @@ from faltung.geometry.axis import MODES as OURS
 from faltung.geometry.border import Border
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungRuntimeError, FaltungTypeError
-from faltung.geometry.padding import ELSEWHERE as WORDS
+from faltung.geometry.words import MODES_ELSEWHERE as WORDS
 
 # SciPy's names, and those of ``Border``.
 MODES = {

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
+from faltung.geometry import words
 from faltung.geometry.calls import explained
-from faltung.geometry.check import integers, show, typed, whole
+from faltung.geometry.check import show, typed, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.graph.builder import sample_shape
 from faltung.graph.value import Graph
 from faltung.nets.rows import KINDS, NETS, Row
 from faltung.nn import build
@@ -17,6 +19,7 @@ from faltung.nn.layer import Layer
 __all__ = ["ALIASES", "KINDS", "NETS", "Row", "check_rank", "get", "graph", "key", "row"]
 
 # Other names of networks.
+COLOURS = 4  # channels of a picture at most: red, green, blue and how opaque it is
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
 
 
@@ -54,8 +57,15 @@ def key(name: str) -> str:
     plain = re.sub("[-_ ]", "", name).lower() if isinstance(name, str) else ""
     plain = ALIASES.get(plain, plain)
     if plain not in NETS:
-        raise FaltungError(f"net={show(name)}: must be one of {', '.join(NETS)}")
+        near = like(name)
+        said = f"there is no such network{near}" if near else f"must be one of {', '.join(NETS)}"
+        raise FaltungError(f"net={show(name)}: {said}")
     return plain
+
+
+def like(name: object) -> str:
+    """What to say after a name that no network has; "" if none is like it."""
+    return words.meant(name, (*NETS, *ALIASES), words.NETS)
 
 
 def check_rank(name: str, shape: Sequence[int], said: str) -> None:
@@ -115,15 +125,18 @@ def get(
         if option in parameters:
             typed(option, parameters[option].annotation, value)
     classes = whole("classes", found.classes if classes is None else classes, 1)
-    shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
-    if not shape or min(shape) < 1:
-        raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
+    shape = found.input_shape if input_shape is None else sample_shape(input_shape)
     check_rank(name, shape, f"input_shape={shape}")
+    if found.rank == 2 and len(shape) == 3 and shape[2] <= COLOURS < min(shape[:2]):
+        raise FaltungError(
+            f"input_shape={shape}: must have the channels first; write {(shape[2], *shape[:2])}"
+        )
     known = found.arguments()
     for option in options:
         if option not in known:
+            said = words.meant(option, (*known, "classes", "input_shape"), words.ARGUMENTS)
             raise FaltungTypeError(
-                f"{option}={show(options[option])}: {name} takes {', '.join(known)}"
+                f"{option}={show(options[option])}: {name} takes {', '.join(known)}{said}"
             )
     return found.function(classes, shape, **found.fixed, **options)
 

@@ -12,6 +12,7 @@ object stands in a network twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from faltung.geometry.calls import explained
 from faltung.geometry.conv import Float
@@ -173,6 +174,16 @@ def build(
     checked(net)
     x = net.build(b, b.input) if net.bare else net(b, b.input)
     return b.graph(x)
+
+
+if not TYPE_CHECKING:  # for type checkers there are the names above, and no other
+
+    def __getattr__(name: str) -> object:
+        from faltung.geometry import words
+        from faltung.geometry.errors import FaltungAttributeError
+
+        known = {each: globals()[each] for each in __all__}
+        raise FaltungAttributeError(f"faltung.nn has no {name}{words.layer_meant(name, known)}")
 
 
 def __dir__() -> list[str]:

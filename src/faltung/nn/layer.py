@@ -11,6 +11,7 @@ from faltung.geometry.calls import explained, wrapped
 from faltung.geometry.check import show, typed
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import layer_meant
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
 
@@ -129,10 +130,20 @@ def instead(value: object) -> str:
     if isinstance(value, list | tuple):
         return "; write nn.Sequential(*layers)"
     if isinstance(value, str):
-        return f"; a network is made by its name with nets.get({show(value)})"
+        known = {each.__name__: each for each in _kinds(Layer)}
+        said = layer_meant(value, known)
+        return said or f"; a network is made by its name with nets.get({show(value)})"
     if any(kind.__module__.startswith("torch.nn.") for kind in type(value).__mro__):
         return "; faltung.torch.to_model makes a Model of a module of PyTorch"
     return ""
+
+
+def _kinds(kind: type[Layer]) -> Iterator[type[Layer]]:
+    """The layers of this package that are of a kind."""
+    for each in kind.__subclasses__():
+        if each.__module__.startswith("faltung.nn.") and not each.__name__.startswith("_"):
+            yield each
+        yield from _kinds(each)
 
 
 def _parts(layer: Layer) -> Iterator[Layer]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers, truth
+from faltung.geometry.check import integers, no_array, truth
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 from faltung.methods.base.correlation import Strides
 
@@ -42,9 +42,11 @@ def array(
     if not made.dtype.isnative:
         raise FaltungTypeError(f"{name}.dtype={made.dtype.str}: {_foreign(name)}")
     if made.dtype not in DTYPES and made.dtype.name not in others:
+        no_array(name, value)
         raise FaltungTypeError(
-            f"{name}.dtype={made.dtype}: must be {_listed(others)}; convert it with astype, or "
-            "take faltung.ndimage or faltung.signal, which take what SciPy takes"
+            f"{name}.dtype={made.dtype}: must be {_listed(others)}; write "
+            f'{name}.astype("float32"), or take faltung.ndimage or faltung.signal, which take what '
+            "SciPy takes"
         )
     if dtype is not None and made.dtype != dtype:
         raise FaltungTypeError(
@@ -111,6 +113,7 @@ def dimensions(name: str, value: Array, rank: int) -> None:
         raise FaltungError(
             f"{name}.shape={value.shape}: must have {rank + 2} dimensions (batch, channels and "
             f"{rank} of space, as the weight says), or {rank + 1} without the batch"
+            + (f"; {name}[np.newaxis] has one channel" if value.ndim == rank else "")
         )
 
 

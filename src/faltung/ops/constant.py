@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from faltung.geometry.axis import Mode
+from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import is_sequence, show
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
+from faltung.geometry.padding import unknown_mode
 from faltung.geometry.record import dataclass
 from faltung.ops.arguments import Array
 from faltung.ops.options import Geometry
@@ -22,6 +23,7 @@ from faltung.runtime.memory import require
 
 # The padding mode that is not among those of ``Axis``.
 CONSTANT = "constant"
+_NAMES = (*MODES, CONSTANT)
 _Name = Mode | Literal["constant"]
 BorderMode = _Name | Sequence[_Name]
 
@@ -73,6 +75,9 @@ def constant(geometry: Geometry, value: Any) -> tuple[Geometry, Constant | None]
         raise FaltungTypeError(f"padding_value={show(value)}: must be a number")
     mode: Any = geometry.padding_mode
     names = list(mode) if is_sequence(mode) else [mode]
+    for name in names:
+        if isinstance(name, str) and name not in _NAMES:
+            raise unknown_mode(mode, name, _NAMES)
     there = [isinstance(name, str) and name == CONSTANT for name in names]
     if not any(there):
         if value == 0:

@@ -21,7 +21,7 @@ from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.call_cache import Calls, Inputs, Prepared
 from faltung.ops.constant import BorderMode, constant
 from faltung.ops.directions import SHARED, forward, input_grad, transpose, weight_grad
-from faltung.ops.options import Geometry
+from faltung.ops.options import WITHOUT_CHANNELS, Geometry
 from faltung.ops.run import policy_of
 from faltung.plan.words import MethodName, Precision
 
@@ -140,6 +140,7 @@ def _of_rank(
     """A decorator that makes ``conv`` for weights of one rank. The signature is that of ``conv``,
     for ``help`` and for type checkers; name and docstring are those of the decorated function.
     """
+    called: Callable[..., Array] = whole.__wrapped__  # type: ignore[attr-defined]
 
     def decorated(named: Callable[[], None]) -> Callable[P, Array]:
         def of_rank(
@@ -148,14 +149,15 @@ def _of_rank(
             checked = array("weight", weight, None, OTHERS)
             if checked.ndim != rank + 2:
                 raise FaltungError(
-                    f"weight.ndim={checked.ndim}: conv{rank}d needs {rank + 2} dimensions; conv "
-                    "takes any rank"
+                    f"weight.shape={checked.shape}: conv{rank}d needs {rank + 2} dimensions, "
+                    "(C_out, C_in // groups, *kernel)"
+                    f"{WITHOUT_CHANNELS if checked.ndim == rank else '; conv takes any rank'}"
                 )
-            return conv(x, checked, bias, **options)
+            return called(x, checked, bias, **options)
 
         made: Any = update_wrapper(of_rank, named)
-        made.__wrapped__ = whole
-        return cast(Callable[P, Array], made)
+        made.__wrapped__ = called
+        return cast(Callable[P, Array], explained(made))
 
     return decorated
 

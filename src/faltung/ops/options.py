@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.adjoint import transposed
-from faltung.geometry.check import PerAxis
+from faltung.geometry.check import PerAxis, integer
 from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode
@@ -44,7 +44,10 @@ def parameters(
     """Weight and bias, of the dtype of ``x``; the bias of numbers of 16 bits as float32."""
     weight = array("weight", weight, x.dtype, OTHERS)
     if weight.ndim < 3:
-        raise FaltungError(f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel)")
+        said = WITHOUT_CHANNELS if weight.ndim == x.ndim or weight.ndim == 2 else ""
+        raise FaltungError(
+            f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel){said}"
+        )
     if bias is not None:
         bias = np.ascontiguousarray(_bias(x.dtype, bias))
     return weight, bias
@@ -118,12 +121,30 @@ def spec_of(
     except TypeError:  # an argument that cannot be hashed is none that the geometry takes
         key = None
     with named(input_name, weight_name):
-        spec = conv_spec(x, weight, **geometry._asdict(), dtype=dtype.name)
+        try:
+            spec = conv_spec(x, weight, **geometry._asdict(), dtype=dtype.name)
+        except FaltungError as error:
+            said = _channels_elsewhere(x, weight, geometry.groups)
+            if not said:
+                raise
+            raise type(error)(f"{error}{said}") from None
     if key is not None:
         if len(_specs) >= KEPT:
             _specs.clear()
         _specs[key] = spec
     return spec
+
+
+def _channels_elsewhere(x: tuple[int, ...], weight: tuple[int, ...], groups: Any) -> str:
+    """What to say where the channels that a weight wants are on another axis of ``x``."""
+    if len(x) != len(weight) or integer(groups) is None:
+        return ""
+    wanted = weight[1] * groups
+    if x[1] == wanted or wanted not in (x[-1], x[2]):
+        return ""
+    if x[-1] == wanted:
+        return "; if the channels of x are its last axis, say channels_last=True"
+    return "; if the channels of x come before its space, leave channels_last out"
 
 
 _specs: dict[Hashable, ConvSpec] = {}
@@ -160,6 +181,13 @@ def rank_of(name: str, shape: tuple[int, ...]) -> int:
             f"{name}={shape}: must be (C_out, C_in // groups, *kernel), at least 3 numbers"
         )
     return len(shape) - 2
+
+
+# What to write for a kernel that has no channels.
+WITHOUT_CHANNELS = (
+    "; a kernel of one channel is weight[np.newaxis, np.newaxis], and faltung.ndimage.correlate "
+    "takes arrays without channels"
+)
 
 
 # Local layers ------------------------------------------------------------------------------------

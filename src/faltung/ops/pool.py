@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from faltung.geometry.calls import explained
-from faltung.geometry.check import PerAxis, integers, is_sequence, sequence, show, truth
+from faltung.geometry.check import PerAxis, integers, is_sequence, sequence, show, truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -93,7 +93,9 @@ def max_pool(
     x : array_like, ``(N, C, *space)``, or ``(C, *space)`` if ``kernel`` is a sequence
         float32 or float64; the channels last with ``channels_last``.
     kernel : int, or one int for each spatial axis
-        The size of a window, in entries.
+        The size of a window, in entries. One number says nothing of the rank: of four dimensions
+        it is 2, of five 3, and three, which may be ``(N, C, L)`` or ``(C, H, W)``, are refused;
+        ``max_pool1d``, ``max_pool2d`` and ``max_pool3d`` say it.
     stride : int, or one int for each spatial axis, optional
         Steps between windows; by default the kernel.
     padding : int, name, or one entry for each spatial axis
@@ -132,9 +134,9 @@ def max_pool(
     --------
     >>> import numpy as np, faltung
     >>> x = np.array([[[1.0, 5.0, 2.0, 3.0]]])
-    >>> faltung.max_pool(x, 2)
+    >>> faltung.max_pool(x, (2,))
     array([[[5., 3.]]])
-    >>> faltung.max_pool(x, 2, indices=True)[1]
+    >>> faltung.max_pool(x, (2,), indices=True)[1]
     array([[[1, 3]]])
     """
     options = "max", kernel, stride, padding, dilation, ceil, True, channels_last, indices
@@ -185,7 +187,7 @@ def max_pool_grad(
     Examples
     --------
     >>> import numpy as np, faltung
-    >>> faltung.max_pool_grad(np.array([[[5.0, 3.0]]]), np.array([[[1, 3]]]), (1, 1, 4), 2)
+    >>> faltung.max_pool_grad(np.array([[[5.0, 3.0]]]), np.array([[[1, 3]]]), (1, 1, 4), (2,))
     array([[[0., 5., 0., 3.]]])
     """
     window = kernel, stride, padding, dilation, ceil
@@ -233,7 +235,7 @@ def avg_pool(
     Examples
     --------
     >>> import numpy as np, faltung
-    >>> faltung.avg_pool(np.array([[[1.0, 5.0, 2.0, 4.0]]]), 2)
+    >>> faltung.avg_pool(np.array([[[1.0, 5.0, 2.0, 4.0]]]), (2,))
     array([[[3., 3.]]])
     """
     options = "average", kernel, stride, padding, 1, ceil, count_padding, channels_last
@@ -277,7 +279,7 @@ def avg_pool_grad(
     Examples
     --------
     >>> import numpy as np, faltung
-    >>> faltung.avg_pool_grad(np.array([[[3.0, 4.0]]]), (1, 1, 4), 2)
+    >>> faltung.avg_pool_grad(np.array([[[3.0, 4.0]]]), (1, 1, 4), (2,))
     array([[[1.5, 1.5, 2. , 2. ]]])
     """
     window = kernel, stride, padding, 1, ceil
@@ -287,19 +289,22 @@ def avg_pool_grad(
 
 
 @explained
-def global_max_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
+def global_max_pool(x: ArrayLike, *, rank: int | None = None, channels_last: bool = False) -> Array:
     """The maximum of each channel over all positions.
 
     Parameters
     ----------
-    x : array_like, ``(N, C, *space)``
+    x : array_like, ``(N, C, *space)``, or with ``rank`` ``(C, *space)``
         float32 or float64; ``(N, *space, C)`` with ``channels_last``.
+    rank : int, optional
+        The number of spatial axes; by default all but two dimensions are. Three dimensions may be
+        ``(N, C, L)`` or ``(C, H, W)``, so for them it must be given.
     channels_last : bool
         The channels are the last axis of ``x``.
 
     Returns
     -------
-    ndarray, ``(N, C)``
+    ndarray, ``(N, C)``, or ``(C,)`` if ``x`` has no N
 
     Raises
     ------
@@ -309,26 +314,26 @@ def global_max_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
     Examples
     --------
     >>> import numpy as np, faltung
-    >>> faltung.global_max_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]))
+    >>> faltung.global_max_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]), rank=1)
     array([[5., 4.]])
     """
-    options = "max", channels_last
+    options = "max", rank, channels_last
     made: Array = _calls.run("global", _global_pool, (x,), options, None)
     return made
 
 
 @explained
-def global_avg_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
+def global_avg_pool(x: ArrayLike, *, rank: int | None = None, channels_last: bool = False) -> Array:
     """The mean of each channel over all positions.
 
     Parameters
     ----------
-    x, channels_last
+    x, rank, channels_last
         As for ``global_max_pool``.
 
     Returns
     -------
-    ndarray, ``(N, C)``
+    ndarray, ``(N, C)``, or ``(C,)`` if ``x`` has no N
 
     Raises
     ------
@@ -342,10 +347,10 @@ def global_avg_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
     Examples
     --------
     >>> import numpy as np, faltung
-    >>> faltung.global_avg_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]))
+    >>> faltung.global_avg_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]), rank=1)
     array([[3., 3.]])
     """
-    options = "average", channels_last
+    options = "average", rank, channels_last
     made: Array = _calls.run("global", _global_pool, (x,), options, None)
     return made
 
@@ -389,14 +394,20 @@ def _pool_grad(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Pre
 
 
 def _global_pool(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Prepared:
-    kind, last = given
+    kind, rank, last = given
     x = _floating("x", inputs[0])
-    rank = _rank("x.shape", x.shape, 1)
+    if rank is None:
+        rank = _all_but_two("x.shape", x.shape, "rank=1 or rank=2")
+    elif x.ndim - (rank := whole("rank", rank, 1)) not in (1, 2):
+        raise FaltungError(
+            f"x.shape={x.shape}: must have {rank + 2} dimensions (batch, channels and {rank} of "
+            f"space), or {rank + 1} without the batch"
+        )
     view = batched(x, rank, last)
     spec = _spec(view.shape, x, Options(kind, view.shape[2:]), "x.shape")
     made = np.empty(view.shape[:2], x.dtype)
     plan = _planned("pool", spec, view, made.reshape(*made.shape, *(1,) * rank), None)
-    return Prepared(*plan, (x,), made)
+    return Prepared(*plan, (x,), made if x.ndim == rank + 2 else made[0])
 
 
 def _floating(name: str, value: ArrayLike) -> Array:
@@ -409,11 +420,8 @@ def _floating(name: str, value: ArrayLike) -> Array:
 def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
     """Spatial axes: as many as the kernel has, or all but N and C."""
     if not is_sequence(kernel):
-        if len(shape) < 3:
-            raise FaltungError(
-                f"{name}={shape}: must be (N, C, *space); without N the kernel names every axis"
-            )
-        return len(shape) - 2
+        one = show(kernel)
+        return _all_but_two(name, shape, f"kernel=({one},) or kernel=({one}, {one})")
     rank = len(sequence("kernel", kernel))
     if not rank or len(shape) not in (rank + 1, rank + 2):
         raise FaltungError(
@@ -421,6 +429,22 @@ def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
             f"entry of kernel={show(kernel)}), or {rank + 1} without the batch"
         )
     return rank
+
+
+def _all_but_two(name: str, shape: tuple[int, ...], said: str) -> int:
+    """Spatial axes of (N, C, *space). FaltungError: three dimensions, which may be something else;
+    ``said`` says how to tell them apart.
+    """
+    if len(shape) < 3:
+        raise FaltungError(
+            f"{name}={shape}: must be (N, C, *space); without N the kernel names every axis"
+        )
+    if len(shape) == 3:
+        raise FaltungError(
+            f"{name}={shape}: may be (N, C, L), series, or (C, H, W), a picture without a batch; "
+            f"say which, by {said}"
+        )
+    return len(shape) - 2
 
 
 def _spec(shape: tuple[int, ...], like: Array, options: Options, name: str) -> PoolSpec:

@@ -6,6 +6,7 @@ threads.
 
 from collections.abc import Sequence
 from dataclasses import field, replace
+from importlib import import_module
 from math import inf
 
 from faltung.geometry.conv import ConvSpec
@@ -98,12 +99,17 @@ class Plan:
         """How many of the available threads are worth waking."""
         return 1 if self.cycles < MIN_PARALLEL_CYCLES else available
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        made: str = import_module("faltung.plan.plan_html").plan_html(self)
+        return made
+
     def __str__(self) -> str:
         lines = [f"{self.spec}  {self.direction}  on {self.machine.name}"]
         for title, candidates in self.reasons:
             best, *others = candidates
-            lines.append(f"├─ {title}: {_offer(best)}")
-            lines += [f"│    not {_loser(best, other)}" for other in others]
+            lines.append(f"├─ {title}: {offer(best)}")
+            lines += [f"│    not {loser(best, other)}" for other in others]
         steps = [
             *(("prepare", s) for s in self.work.prepare),
             *(("run", s) for s in self.work.steps),
@@ -117,21 +123,21 @@ class Plan:
         return "\n".join(lines)
 
 
-def _offer(candidate: Candidate) -> str:
+def offer(candidate: Candidate) -> str:
     detail = f", {candidate.detail}" if candidate.detail else ""
     order = f", input copied {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
     price = f", {duration(candidate.ns)}" if candidate.ns < inf else ""
     return f"{candidate.name}{detail}{order}{price}"
 
 
-def _loser(best: Candidate, other: Candidate) -> str:
+def loser(best: Candidate, other: Candidate) -> str:
     if other.why_not is not None:
         price = f", {duration(other.ns)}" if other.ns < inf else ""
         return f"{other.name}{price}: {other.why_not}"
     times = other.ns / best.ns if best.ns else 1.0
     if times < 1:
-        return f"{_offer(other)}: {times:.2f} times, but adds in another order"
-    return f"{_offer(other)}: " + (f"{times:.1f} times" if times >= 1.05 else "no better")
+        return f"{offer(other)}: {times:.2f} times, but adds in another order"
+    return f"{offer(other)}: " + (f"{times:.1f} times" if times >= 1.05 else "no better")
 
 
 def duration(ns: float) -> str:

@@ -22,11 +22,12 @@ from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
-from faltung.sklearn.networks import Recipe, check_outputs, network, recipe
+from faltung.sklearn.networks import check_outputs, network, usual
 from faltung.sklearn.samples import in_order, numbers, shape_of, source
 from faltung.train.history import History
 from faltung.train.loop import Loop
 from faltung.train.model import Model
+from faltung.train.recipes import Recipe
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
@@ -137,21 +138,21 @@ class ConvEstimator(BaseEstimator):
 
     def _settings(self, train: Subset, **options: Any) -> Settings:
         """How to train, where ``options`` do not say otherwise."""
-        usual = recipe(self.input_shape_)
+        best = usual(self.input_shape_)
         batch = BATCH if self.batch is None else whole("batch", self.batch, 1)
-        length = usual.length(-(-len(train) // batch))
-        lr = usual.lr if self.lr is None and self.optimizer == "adamw" else self.lr
+        length = best.length(-(-len(train) // batch))
+        lr = best.lr if self.lr is None and self.optimizer == "adamw" else self.lr
         given = {
             "epochs": length if self.epochs is None else self.epochs,
             "batch": batch,
             "lr": lr,
-            "decay": usual.decay if self.decay is None else self.decay,
+            "decay": best.decay if self.decay is None else self.decay,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "loss": self._loss(),
-            "augment": Augment(jitter=usual.jitter) if self.augment is None else self.augment,
+            "augment": Augment(jitter=best.jitter) if self.augment is None else self.augment,
             "seed": self._run_seed,
-            **self._more(usual, train.targets),
+            **self._more(best, train.targets),
         }
         return Settings(**given | options)
 

@@ -254,11 +254,13 @@ class Exchange(Network):
         shape = integers("input_shape", input_shape)
         with self._lock:
             made = type(self).from_about({**self.about(), "input_shape": list(shape)})
-            for name, p in made.state.parameters.items():
-                if p.shape != self.state.parameters[name].shape:
+            for new, old in zip(
+                made.training_graph.parameters, self.training_graph.parameters, strict=True
+            ):
+                if new.shape != old.shape:
                     raise FaltungError(
-                        f"input_shape={shape}: {layer_of(name)} of this network fits samples of "
-                        f"{self.input_shape} alone"
+                        f"input_shape={shape}: {layer_of(old.name)} of this network fits samples "
+                        f"of {self.input_shape} alone"
                     )
             made.set_parameters(self.parameters)
         return made

@@ -65,11 +65,13 @@ def explain(
     samples, _ = read_files([file], wanted, labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
+    if pictures is not None and model.tokens:
+        raise FaltungError("pictures: text cannot be drawn; leave the option out")
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
     seen = looked(model, samples[0], None if label is None else _number(label, names), layer)
     text = page(seen, Path(file).name, printable(run))
     target = _page(found.file.parent, file, out)
-    write_whole(target, text.encode("utf-8", "replace"), own=out is None)
+    write_whole(target, text.encode("utf-8", "replace"), own=target != out)
     written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
     values = seen.outputs.reshape(len(names), -1).mean(1)
     chosen = seen.chosen[0]
@@ -87,14 +89,11 @@ def _page(folder: Path, file: str, out: Path | None) -> Path:
 
 def _pictures(seen: Looked, out: Path) -> list[Path]:
     """Write single pictures to a folder, which is made where it is missing."""
-    model = seen.model
-    if model.tokens:
-        raise FaltungError("pictures: text cannot be drawn; leave them out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise problem(out, error, "not created") from error
-    weight = filters(model)
+    weight = filters(seen.model)
     made = {} if weight is None else {"filters.png": _tiles(list(weight), signed=True)}
     wide = [name for name, maps in seen.maps.items() if maps.ndim > 1]
     for number, name in enumerate(wide):

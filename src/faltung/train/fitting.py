@@ -20,12 +20,15 @@ from faltung.train.history import History
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
+from faltung.train.seen import Seen, mark_of
 from faltung.train.settings import Settings
 from faltung.train.teacher import Teacher, teacher_of
 
 
 class Fitting(Network):
     """A network that learns; see ``Model`` for the arguments."""
+
+    _seen: Seen | None = None  # what the last ``fit`` held a part of out
 
     def fit(
         self,
@@ -222,14 +225,18 @@ class Fitting(Network):
         train = as_source(x, y, self, wanted.loss)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
+        seen: Seen | None = None
         if isinstance(validation, tuple) and len(validation) == 2:
             held = in_units(as_source(*validation, self, wanted.loss), units)
         elif is_source(validation):
             held = in_units(validation, units)
         elif validation is not None:
             part = _part(validation)
+            seen = Seen(mark_of(train), part, wanted.seed)
             train, held = split(train, part, wanted.seed)
-        return self._trained(wanted, train, held, show, learned_from, watching)
+        history = self._trained(wanted, train, held, show, learned_from, watching)
+        self._seen = seen
+        return history
 
     def _trained(
         self,
@@ -247,6 +254,8 @@ class Fitting(Network):
             before = self.standard, self.units, self.layout
             if self.units is None and self.standard is None:
                 self.layout = layout_in(train)
+            if self.words is None:
+                self.words = getattr(train, "words", None)
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units

@@ -1,6 +1,7 @@
 """What ``Model.fit`` returns: the metrics of all epochs, printed as a table."""
 
 from collections.abc import Iterable
+from importlib import import_module
 
 from faltung.train.metrics import EpochMetrics, columns_of
 from faltung.train.terminal import header, shown, table_line
@@ -62,6 +63,11 @@ class History(list[EpochMetrics]):
     def table(self, width: int = TABLE_WIDTH) -> str:
         """All epochs as lines of text, at most ``width`` characters wide."""
         return "\n".join(self._lines(width, list(self)))
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        made: str = import_module("faltung.train.notebook").history_html(self)
+        return made
 
     def __repr__(self) -> str:
         if not self:

@@ -72,6 +72,11 @@ class Insight(Predicting):
         made: Summary = import_module("faltung.graph.summary").summary(self.graph)
         return made
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        made: str = import_module("faltung.train.notebook").model_html(self)
+        return made
+
     @overload
     def activations(self, x: npt.ArrayLike, layer: str) -> Array: ...
 

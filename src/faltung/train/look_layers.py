@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A layer and what follows it: its normalisation, its activation. last: whose maps are shown."""
+    """A layer and what follows it, a normalisation, an activation. last: whose maps are shown."""
 
     name: str
     last: str

@@ -186,8 +186,8 @@ def _classes(found: Looked) -> list[tuple[str, str, float, bool]]:
     """(name, value, part of the longest bar in percent, whether it is explained)."""
     values = found.outputs.reshape(len(found.outputs), -1).mean(1).astype(np.float64)
     names, is_class = _names(found.model), found.model.loss == "cross_entropy"
-    order = np.argsort(-values, kind="stable") if is_class else np.arange(len(values))
-    order = [int(i) for i in order[:CLASSES]]
+    sort = np.argsort(-values, kind="stable") if is_class else np.arange(len(values))
+    order = [int(i) for i in sort[:CLASSES]]
     order += [i for i in found.chosen[:1] if i not in order]
     longest = 1.0 if is_class else float(np.abs(values[order]).max() or 1.0)
     return [
@@ -228,7 +228,7 @@ def _step(found: Looked, step: Group | Block, most: int, tile: int) -> dict[str,
         return _group(found, step, most, tile, _STRIP)
     parts = evidence(step, found.maps[step.name], found.against_others[step.name])
     few, small = max(most // _IN_BRANCH, 4), max(tile // 2, 20)
-    branches = [
+    branches: list[dict[str, Any]] = [
         {
             "name": text(branch.name),
             "groups": [_group(found, g, few, small, _BRANCH_STRIP) for g in branch.groups],
@@ -277,7 +277,7 @@ def _said(made: Sheet) -> str:
 
 def _dead(shown: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """Maps that are zero everywhere, and all maps."""
-    groups = [g for one in shown for b in one.get("branches", ()) for g in b["groups"]]
+    groups = [g for one in shown for b in one.get("branches", []) for g in b["groups"]]
     groups += [one for one in shown if "sheet" in one]
     sheets = [g["sheet"] for g in groups if g["sheet"].unit == "maps"]
     return sum(len(s.dead) for s in sheets), sum(s.maps for s in sheets)

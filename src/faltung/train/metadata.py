@@ -19,6 +19,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "standard": (dict, type(None)),
     "units": (dict, type(None)),
     "layout": (str, type(None)),
+    "words": (str, type(None)),
 }
 
 

@@ -1,12 +1,16 @@
 """A network that can be trained. All on NumPy arrays."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
 from faltung.data.native import as_array
 from faltung.data.source import Source, is_source
+from faltung.geometry import words
+from faltung.geometry.calls import explained_methods
+from faltung.geometry.errors import FaltungAttributeError
+from faltung.train import seen
 from faltung.train.dense import dense
 from faltung.train.evaluate import evaluate
 from faltung.train.exchange import Exchange
@@ -14,6 +18,7 @@ from faltung.train.fitting import Fitting
 from faltung.train.samples import as_source
 
 
+@explained_methods
 class Model(Exchange, Fitting):
     """A network for samples of one shape, with its parameters: train it, predict, save it.
 
@@ -66,6 +71,11 @@ class Model(Exchange, Fitting):
     (5, 2)
     """
 
+    if not TYPE_CHECKING:  # type checkers know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            raise FaltungAttributeError(words.no_such("Model", name, dir(Model), words.METHODS))
+
     def evaluate(
         self,
         x: npt.ArrayLike | Source,
@@ -92,6 +102,11 @@ class Model(Exchange, Fitting):
             "loss", the mean over samples, for labels "accuracy", from 0 to 1, and the metrics. A
             model that was never trained counts as a classifier if the targets are labels.
 
+        Warns
+        -----
+        UserWarning
+            These are the samples of which ``fit`` held a part out: it says what that part reaches.
+
         Raises
         ------
         ValueError, TypeError
@@ -110,7 +125,10 @@ class Model(Exchange, Fitting):
             targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         metrics = [metric] if isinstance(metric, str) else list(metric)
-        return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()
+        source = as_source(x, y, self, loss)
+        found = evaluate(self, source, loss, metrics=metrics).metrics()
+        seen.warn(self, self._seen, source, loss, metrics)
+        return found
 
     def dense(self) -> Self:
         """The same network for pictures of any size, with an answer for every position.

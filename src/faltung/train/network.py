@@ -12,6 +12,7 @@ import numpy.typing as npt
 from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
 from faltung.data.standard import Standard
+from faltung.data.tokenizer import as_text, from_text
 from faltung.data.units import Units
 from faltung.formats.tensors import Words, check_tensors, save_tensors
 from faltung.geometry.check import one_of, show, truth, whole
@@ -80,6 +81,8 @@ class Network(Insight):
         self.units = units
         # Where the channels lay in the arrays it was trained on; it decides where both would fit.
         self.layout: Layout = "first"
+        # Of texts, which the numbers of their words stand for; None where these are given.
+        self.words: tuple[str, ...] | None = None
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
@@ -281,6 +284,7 @@ class Network(Insight):
             "standard": None if self.standard is None else self.standard.as_dict(),
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
+            **({} if self.words is None else {"words": as_text(self.words)}),
         }
 
     @classmethod
@@ -293,6 +297,8 @@ class Network(Insight):
             standard, units = given.pop("standard"), given.pop("units")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             layout = as_layout("layout", given.pop("layout") or "first")
+            words = given.pop("words")
+            vocabulary = None if words is None else from_text(words)
             given["precision"] = given["precision"] or "fast"
             made = cls(
                 net,
@@ -303,7 +309,7 @@ class Network(Insight):
             )
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
-        made.loss, made.layout = loss, layout
+        made.loss, made.layout, made.words = loss, layout, vocabulary
         return made
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:

@@ -300,7 +300,7 @@ class Predicting:
             return self.units.scale
         divisor, said = self.units.divisor(seen), self.units.note(seen)
         if said and divisor == self.units.scale:  # not converted
-            warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=5)
         return divisor
 
     def prepared(self, x: Array) -> Array:

@@ -24,7 +24,7 @@ from faltung.formats.torch_names import is_timm, ordered
 from faltung.geometry.check import integers, show
 from faltung.geometry.check import path as check_path
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.value import Parameter
+from faltung.graph.value import Graph, Parameter
 from faltung.nets.table import get as get_net
 from faltung.nets.table import key, row
 from faltung.nn import BatchNorm, Layer
@@ -132,11 +132,12 @@ def pretrained(
     shape = integers("input_shape", row(name).input_shape if input_shape is None else input_shape)
     if any(each.endswith("running_var") for each in names):
         options = {"normalisation": "batch", **options}
-    layers = _layers(name, shape, tensors[names[-1]].shape[0], timm, options)
+    layers = layers_of(name, shape, tensors[names[-1]].shape[0], timm, options)
     usual = standard_of(name, timm) if shape[0] == 3 else None
     made = kind(layers, shape, classes=classes, standard=standard or usual, units=Units(white=1.0))
     made.loss = "cross_entropy"
-    made.set_parameters(_fitted(made, tensors, names, said, name))
+    graphs = made.training_graph, made.graph
+    made.set_parameters(fitted(graphs, tensors, names, said, name))
     return made
 
 
@@ -166,7 +167,7 @@ def _without_biases(tensors: dict[str, Array]) -> dict[str, Array]:
     return made
 
 
-def _layers(
+def layers_of(
     name: str, shape: Sequence[int], outputs: int, timm: bool, options: Mapping[str, Any]
 ) -> Layer:
     """The network of the paper, whatever the size of the pictures, as the library has it."""
@@ -186,11 +187,17 @@ def _layers(
 # From their parameters to ours --------------------------------------------------------------------
 
 
-def _fitted(
-    model: Model, tensors: Mapping[str, Array], names: Sequence[str], said: str, net: str
+def fitted(
+    graphs: tuple[Graph, Graph],
+    tensors: Mapping[str, Array],
+    names: Sequence[str],
+    said: str,
+    net: str,
 ) -> dict[str, Array]:
-    """Our parameters from theirs, one for one in order. ValueError naming what does not fit."""
-    training, inference = model.training_graph.parameters, model.graph.parameters
+    """Our parameters from theirs, one for one in order. graphs: of training and of inference.
+    ValueError naming what does not fit.
+    """
+    training, inference = (graph.parameters for graph in graphs)
     # Auxiliary classifiers may be missing, or be made for another size; the last layer may be.
     without = [name for name in names if not re.match(r"(aux\d|aux_classifier)\.", name)]
     for theirs, ours in ((names, training), (without, inference), (without, _headless(inference))):
