@@ -75,8 +75,9 @@ def torch(split: Split, seed: int) -> dict[str, Any]:
 
         np.savez(f"{folder}/data.npz", x=split.x, y=split.y)
         reading = {"kind": split.kind} if split.kind == "table" else {}
-        made = session.create(f"{folder}/data.npz", settings={"seed": seed}, reading=reading,
-                              out=f"{folder}/run")
+        made = session.create(
+            f"{folder}/data.npz", settings={"seed": seed}, reading=reading, out=f"{folder}/run"
+        )
         settings, source = made.settings, made.train
         x = t.from_numpy(source.read(range(len(source))))
         y = t.from_numpy(np.asarray(source.targets))
@@ -149,26 +150,28 @@ def keras(split: Split, seed: int) -> dict[str, Any]:
     model.fit(x[order], split.y[order], verbose=0, **more)
     seconds = time.perf_counter() - start
     said = model.predict(test, verbose=0).argmax(1)
-    return {"accuracy": float((said == split.test_y).mean()), "seconds": seconds, "what": "keras.io"}
+    right = float((said == split.test_y).mean())
+    return {"accuracy": right, "seconds": seconds, "what": "keras.io"}
 
 
 def fastai(split: Split, seed: int) -> dict[str, Any]:
     """A learner from scratch with one cycle, for as many epochs as Faltung takes."""
     import torch as t
     from fastai.basics import DataLoaders, Learner, accuracy, set_seed
-    from fastai.layers import CrossEntropyLossFlat
+    from fastai.layers import CrossEntropyLossFlat, simple_cnn
     from fastai.vision.models.xresnet import xresnet18
     from torch.utils.data import TensorDataset
 
-    from fastai.layers import simple_cnn
-    from faltung.train import defaults
+    from faltung.train.defaults import USUAL
+    from faltung.train.recipes import batch_of, recipe
 
     set_seed(seed)
     classes = int(split.y.max()) + 1
     mean_of = split.x.mean(tuple(i for i in range(split.x.ndim) if i != 1), keepdims=True)
     std_of = split.x.std(tuple(i for i in range(split.x.ndim) if i != 1), keepdims=True) + 1e-6
-    x, test = (t.from_numpy(((a - mean_of) / std_of).astype(np.float32)) for a in
-               (split.x, split.test_x))
+    x, test = (
+        t.from_numpy(((a - mean_of) / std_of).astype(np.float32)) for a in (split.x, split.test_x)
+    )
     y = t.from_numpy(split.y.astype(np.int64))
     order = t.randperm(len(x))
     held, kept = order[: len(x) // 5], order[len(x) // 5 :]
@@ -194,7 +197,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
 
         net = Rows()
     learner = Learner(loaders, net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
-    epochs = defaults.length(len(kept))["epochs"]
+    epochs = recipe(USUAL[split.kind]).length(-(-len(kept) // batch_of(len(kept))))
     start = time.perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(epochs)

@@ -242,6 +242,9 @@ class ArraySource:
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
+        # Of texts: the vocabulary that numbers their words, and the column of a table they are in.
+        self.words: tuple[str, ...] | None = None
+        self.column: str | None = None
         self._names = None if names is None else tuple(map(printable, names))
 
     @property
@@ -323,6 +326,7 @@ class Subset:
         self.layout = layout_in(source)
         every = weights_in(source)
         self.weights = None if every is None else every[self.indices]
+        self.words: tuple[str, ...] | None = getattr(source, "words", None)
         self._names: tuple[str, ...] | None = None
 
     @property

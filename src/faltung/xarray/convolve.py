@@ -15,7 +15,7 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import pads
 from faltung.geometry.record import dataclass
 from faltung.ops import functional
-from faltung.plan.choose import MethodName, Precision
+from faltung.plan.words import MethodName, Precision
 from faltung.runtime.narrowing import narrowed
 from faltung.xarray.centres import Centres, centres
 from faltung.xarray.fields import Field, each, is_lazy, rebuilt
