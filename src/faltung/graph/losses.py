@@ -115,7 +115,9 @@ def _of_difference(formula: Expr) -> bool:
     """Whether a formula depends on output - target alone, so that it makes sense in any unit."""
     if formula.op == "operand":
         return False
-    if formula.op == "sub" and {term.op for term in formula.terms} == {"operand"}:
+    # A comparison of the two is one of their difference with 0.
+    pair = formula.op in ("sub", "gt", "ge", "eq")
+    if pair and {term.op for term in formula.terms} == {"operand"}:
         return formula.operands() == {0, 1}
     return all(map(_of_difference, formula.terms))
 
