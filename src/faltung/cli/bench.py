@@ -11,9 +11,9 @@ others, on the same random inputs. "first" is the time to load the model and to
 run it once; "apart" the largest difference from our outputs, relative to their
 largest number.
 
-Of a run or a saved model, the time of a batch, the samples a second and the most
-memory that the process has had, for several sizes of batch. "first" is the first
-call, which compiles.
+Of a run or a saved model, the time of a batch, the samples a second and the
+most memory that the process has had, for several sizes of batch. "first" is the
+first call, which compiles.
 
 examples:
   faltung bench runs/pictures-resnet18-001
