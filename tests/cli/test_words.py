@@ -40,6 +40,7 @@ BASE = {
     "summary": ["lenet5"],
     "explain": ["c1>1 8 k3"],
     "doctor": ["--quick"],
+    "completion": ["bash"],
     "cache": [],
 }
 PATHS = ("--out", "--resume", "--from", "--teacher", "--sort", "--tensorboard", "--mlflow")

@@ -38,18 +38,18 @@ one by one on standard error; all others are answered, and the exit status is 1.
 It is 2 if nothing could be tried, because RUN is no run, say.
 
 A FILE may be a folder: all files within it are answered. --sort OUT copies each
-to a folder OUT/CLASS, under the path that it has in its folder; nothing is moved
-or replaced.
+to a folder OUT/CLASS, under the path that it has in its folder; nothing is
+moved or replaced.
 
 --csv out.csv writes everything to a file, whole or not at all: file, class and
 probabilities, or the numbers, or the class of every position; --csv alone, as
 the last word, prints it. A name that a spreadsheet would take for a formula (it
 begins with = + - @ and is no number) gets an apostrophe in front.
 
---watch FOLDER answers what is there, and then each file when it has arrived: when
-it has not changed for a second. FILE may be left out. Lines come as they are
-known; --csv out.csv appends to a table, and files that are in it already are not
-answered again.
+--watch FOLDER answers what is there, and then each file when it has arrived,
+which is when it has not changed for a second. FILE may be left out. Lines come
+as they are known; --csv out.csv appends to a table, and files that are in it
+already are not answered again.
 
 With --out, one picture or volume of any size, larger than memory too, is read
 and answered tile by tile, with the bits of the whole at once: from Zarr,

@@ -12,7 +12,7 @@ DATA is one of
   digits              1,797 handwritten digits that come with faltung
   a folder            of pictures or NIfTI volumes, one subfolder per class; or
                       with train/ and val/ in it, each with such subfolders
-  a folder of clips   videos, or with --frames N folders of frames, for 3-D networks
+  a folder of clips   videos, or with --frames N folders of frames: 3-D networks
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
   a folder of texts   .txt files, one subfolder per class; or a .csv file with a
