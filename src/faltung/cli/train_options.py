@@ -73,12 +73,20 @@ def rate(text: str) -> float | str:
         raise ValueError("must be a number or find") from None
 
 
+def yes(text: str) -> bool:
+    """Yes or no. ValueError: neither."""
+    if text not in ("yes", "no"):
+        raise ValueError("must be yes or no")
+    return text == "yes"
+
+
 def names(text: str) -> list[str]:
     """Names with commas between them."""
     return [name.strip() for name in text.split(",")]
 
 
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
+METAVARS = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME", yes: "YES"}
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "epochs": (int, f"passes over the samples (default: {defaults.EPOCHS}, of few samples more)"),
@@ -95,13 +103,19 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
         float,
         f"part of the run in which the learning rate grows (default: {defaults.WARMUP:g})",
     ),
-    "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
+    "loss": (
+        str,
+        "for labels cross_entropy or dice, for numbers mse, mae or huber, for several labels at "
+        "once binary_cross_entropy, or a formula such as 'abs(output - target)' "
+        f"(default: {defaults.LOSS})",
+    ),
+    "scale_targets": (yes, "learn numbers with mean 0 and deviation 1: yes or no (default: yes)"),
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "metrics": (names, "further metrics of each validation, such as f1,auc"),
     "patience": (int, "stop after this many epochs without a better validation"),
     "ema": (float, "judge and keep a moving average of the weights: what stays at a step: 0.999"),
-    "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "class_weight": (str, "balanced, or weights of classes in the loss: 1,2.5,1 or cat=2"),
     "sampler": (
         str,
         "shuffled, or balanced: draw each class as often as any other "
@@ -247,7 +261,7 @@ def _add(group: Any, options: Mapping[str, tuple[Callable[[str], Any], str]]) ->
         if kind is bool:
             group.add_argument(option, action="store_true", default=None, help=text)
         else:
-            metavar = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME"}[kind]
+            metavar = METAVARS[kind]
             group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 

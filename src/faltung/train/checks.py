@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from faltung.data.augment import MOVES
-from faltung.data.names import listing, printable
+from faltung.data.names import printable
 from faltung.data.source import Source
 from faltung.geometry.check import show
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import is_frozen
+from faltung.graph.losses import targets_of
 from faltung.graph.ops import Normalise
+from faltung.train.class_weight import BALANCED, of_classes
 from faltung.train.evaluate import Array, check_classes, check_targets, class_names
 from faltung.train.freezing import frozen
 from faltung.train.network import Network
 from faltung.train.run_folder import CONFIG, LAST
-from faltung.train.settings import BALANCED, FIND, Settings
+from faltung.train.settings import FIND, Settings
 
 
 def check_run(
@@ -37,10 +39,10 @@ def check_run(
     if held is not None:
         check_targets(model, held, settings.loss)
         for name in settings.noted:
-            check_classes(model, name, np.asarray(held.targets))
+            check_classes(model, name, np.asarray(held.targets), settings.loss)
     else:
         _check_no_validation(settings)
-    if settings.loss == "cross_entropy":
+    if targets_of(settings.loss) == "labels":
         if not part:
             check_two_classes(targets, class_names(model))
         weights_of(settings, targets, model)
@@ -87,28 +89,8 @@ def check_two_classes(labels: Array, classes: tuple[str, ...], where: str = "y")
 
 
 def weights_of(settings: Settings, labels: Array, model: Network) -> tuple[float, ...] | None:
-    """The weight of each class, None without. ValueError: another number of them.
-
-    "balanced" is that of scikit-learn: all labels / (classes that occur * labels of the class); a
-    class without any has no weight.
-    """
-    given = settings.class_weight
-    if given is None:
-        return None
-    count = model.graph.output.channels
-    if isinstance(given, str):
-        each = np.bincount(labels[labels >= 0], minlength=count).astype(np.float64)
-        there = each > 0
-        weights = np.divide(each.sum(), there.sum() * each, out=np.zeros(count), where=there)
-        return tuple(weights.tolist())
-    if len(given) != count:
-        names = listing(class_names(model))
-        raise FaltungError(
-            f"class_weight={show(given)}: must be {count} numbers, one for each class: {names}"
-        )
-    if not any(given[label] for label in np.unique(labels[labels >= 0])):
-        raise FaltungError(f"class_weight={show(given)}: no class with samples has any weight")
-    return given
+    """The weight of each class, None without. ValueError: as ``of_classes``."""
+    return of_classes(settings.class_weight, labels, class_names(model))
 
 
 def _check_norms(model: Network, settings: Settings, samples: int) -> None:
