@@ -102,11 +102,11 @@ class Loop:
         arrays = len(rule.slots) + (settings.accumulate > 1)  # the sum of gradients too
         require_training(model.training_graph, arrays, batch, taken=True)
         self.class_weight = weights_of(settings, np.asarray(train.targets), model)
-        if teacher is not None:
-            check_lessons(settings, self.class_weight)
         weights = weights_in(train)
         # Losses are multiplied with weights whose mean over all samples is 1.
         self._usual_weight = 1.0 if weights is None else float(weights.mean())
+        if teacher is not None:
+            check_lessons(settings, self.class_weight)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,
