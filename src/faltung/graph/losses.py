@@ -15,6 +15,7 @@ from faltung.geometry.expr import Expr, at_least, derivative, greater, maximum, 
 from faltung.geometry.expr import unary as function
 from faltung.geometry.formula import as_text, parse
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import VALUES, meant
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Graph, Node
 
@@ -84,7 +85,7 @@ def check_loss(loss: object) -> str:
     if isinstance(loss, str) and (loss.strip().isidentifier() or not loss.strip()):
         raise FaltungError(
             f"loss={show(loss)}: must be one of {', '.join(LOSSES)}, or a formula such as "
-            f"'{EXAMPLE}'"
+            f"'{EXAMPLE}'{meant(loss, LOSSES, VALUES['loss'])}"
         )
     if not isinstance(loss, str | Expr):
         raise FaltungTypeError(

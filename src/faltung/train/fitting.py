@@ -1,8 +1,10 @@
 """Training a network: ``fit``, every setting of which an editor shows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
@@ -248,19 +250,31 @@ class Fitting(Network):
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
         seen: Seen | None = None
-        if isinstance(validation, tuple) and len(validation) in (2, 3):
-            held_x, held_y, *weights = validation
-            given = as_source(held_x, held_y, self, wanted.loss, *weights)
-            held = in_units(given, units)
-        elif is_source(validation):
-            held = in_units(validation, units)
-        elif validation is not None:
-            part = _part(validation)
-            seen = Seen(mark_of(train), part, wanted.seed)
-            train, held = split(train, part, wanted.seed)
-        history = self._trained(wanted, train, held, show, learned_from, watching)
+        with self._named(train.classes if _are_words(y) else None):
+            if isinstance(validation, tuple) and len(validation) in (2, 3):
+                held_x, held_y, *weights = validation
+                given = as_source(held_x, held_y, self, wanted.loss, *weights)
+                held = in_units(given, units)
+            elif is_source(validation):
+                held = in_units(validation, units)
+            elif validation is not None:
+                part = _part(validation)
+                seen = Seen(mark_of(train), part, wanted.seed)
+                train, held = split(train, part, wanted.seed)
+            history = self._trained(wanted, train, held, show, learned_from, watching)
         self._seen = seen
         return history
+
+    @contextmanager
+    def _named(self, classes: Sequence[str] | None) -> Iterator[None]:
+        """With these names of classes, if it has none; dropped again if the block fails."""
+        before = self.classes
+        self.classes = before if before is not None or classes is None else tuple(classes)
+        try:
+            yield
+        except BaseException:
+            self.classes = before
+            raise
 
     def _trained(
         self,
@@ -304,6 +318,11 @@ class Fitting(Network):
             loop.restore_best()
         points = () if loop.tested is None else loop.tested.points
         return History(history, best=loop.best, notes=loop.closing, lr_test=points)
+
+
+def _are_words(y: object) -> bool:
+    """Whether labels are words, which a network then has for names of its classes."""
+    return y is not None and isinstance(next(iter(np.asarray(y).flat), None), str)
 
 
 def _part(validation: object) -> float:

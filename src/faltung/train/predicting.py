@@ -26,8 +26,12 @@ from faltung.plan.words import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
+<<<<<<< HEAD
 from faltung.train.target_scale import scaled as scaled_targets
 from faltung.train.target_scale import unscaled
+=======
+from faltung.train.batches import batches
+>>>>>>> fast
 
 if TYPE_CHECKING:
     from faltung.program.tiles import Memory, Tiles
@@ -368,16 +372,22 @@ class Predicting:
         """The outputs of samples that are read by their numbers, some at once; the last batch is
         filled up with zeros.
         """
-        most = self._at_once
         made = empty((count, *self.graph.output.shape), self.graph.dtype)
-        batch = min(most, 1 << max(0, count - 1).bit_length())
+        start = 0
         with self._lock:
-            for start in range(0, count, batch):
-                part = self.standardised(read(np.arange(start, min(start + batch, count))))
+            for batch in batches(count, self._at_once):
+                end = min(start + batch, count)
+                part = self.standardised(read(np.arange(start, end)))
                 rest = batch - len(part)
                 if rest:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
+<<<<<<< HEAD
                 made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
                     : batch - rest
                 ]
         return made if softmax or not finished else self.unscaled(made)
+=======
+                made[start:end] = self.program(batch, softmax=softmax)(part)[: end - start]
+                start = end
+        return made
+>>>>>>> fast
