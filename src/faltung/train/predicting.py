@@ -26,12 +26,9 @@ from faltung.plan.words import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
-<<<<<<< HEAD
+from faltung.train.batches import batches
 from faltung.train.target_scale import scaled as scaled_targets
 from faltung.train.target_scale import unscaled
-=======
-from faltung.train.batches import batches
->>>>>>> fast
 
 if TYPE_CHECKING:
     from faltung.program.tiles import Memory, Tiles
@@ -381,13 +378,6 @@ class Predicting:
                 rest = batch - len(part)
                 if rest:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
-<<<<<<< HEAD
-                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
-                    : batch - rest
-                ]
-        return made if softmax or not finished else self.unscaled(made)
-=======
                 made[start:end] = self.program(batch, softmax=softmax)(part)[: end - start]
                 start = end
-        return made
->>>>>>> fast
+        return made if softmax or not finished else self.unscaled(made)
