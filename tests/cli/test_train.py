@@ -49,7 +49,8 @@ def test_every_setting_is_an_option_and_its_default_is_told() -> None:
     assert set(said) == set(usual)
     for name, value in usual.items():
         if value and value != NOTHING.get(name):  # nothing, or off, needs no words
-            assert str(value) in said[name][1], name
+            told = "yes" if value is True else str(value)
+            assert told in said[name][1], name
     for name, lr in defaults.LR.items():
         assert f"{name} {lr:g}" in said["lr"][1]
     assert f"{defaults.MOMENTUM}" in said["momentum"][1]
@@ -336,9 +337,10 @@ X, Y = shapes(12)
         ({}, ["--nesterov"], "--nesterov: applies to sgd"),
         ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
         ({}, ["--held-out=0", "--patience=3"], "--patience=3: with --held-out 0 there is nothing"),
+        ({}, ["--held-out=0", "--metrics=f1,auc"], "--metrics=f1,auc: with --held-out 0 there is"),
         ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
         ({}, ["--class-weight=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
-        ({}, ["--class-weight=1;2"], "--class-weight=1;2: must be balanced, or a number for"),
+        ({}, ["--class-weight=1;2"], "--class-weight=1;2: must be balanced, a number for"),
         ({}, ["--sampler=weighted"], "--sampler=weighted: must be one of shuffled, balanced"),
         ({}, ["--metric=f2"], "--metric=f2: must be one of loss, accuracy"),
         ({}, ["--metric=mae"], "--metric=mae: does not apply to labels"),

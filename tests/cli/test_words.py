@@ -1,6 +1,7 @@
 """Messages begin with what was typed: every option of every command with values that are wrong."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,8 +43,11 @@ BASE = {
     "cache": [],
 }
 PATHS = ("--out", "--resume", "--from", "--teacher", "--sort", "--tensorboard", "--mlflow")
+FILES = (("look", "--pictures"), ("convert", "--classes"))
 # Names of arrays in a file: what is no array at all says so with the name of the file.
 OF_FILES = ("--x", "--y", "--label")
+# What is not said in a command line: arguments of functions, calls, Python's own words.
+PYTHON = re.compile(r"(?<![\w.-])[a-z_]+=(?![\w.]*x)|\w\(|\b(None|True|False)\b")
 # Almost any text is right.
 FREE = ("--freeze",)
 
@@ -60,6 +64,7 @@ ROWS = [
     for command in COMMANDS
     for action in options(command)
     if action.option_strings[-1] not in (*PATHS, *OF_FILES)
+    and (command, action.option_strings[-1]) not in FILES
     and (command != "run" or action.option_strings[-1] == "--shape")  # the others are files
 ]
 
@@ -114,6 +119,8 @@ def test_every_option(
         assert status == 2 and err.count("\n") == 1 and err.strip().isprintable(), (value, err)
         shown = str(Typed(option, value))
         assert err.startswith(f"faltung {command}: {shown}: "), (value, err)
+        rule = err.partition(f"{shown}: ")[2].replace(value.strip() or "-", "")
+        assert not PYTHON.search(rule), (value, err)
         if refused == 1:  # written with a sign it is told with a sign
             _, err = said(capsys, [command, *BASE[command], f"{option}={value}"])
             assert err.startswith(f"faltung {command}: {shown.replace(' ', '=', 1)}: ")

@@ -133,9 +133,10 @@ def test_numbers() -> None:
     model = Model(nn.Sequential(nn.Flatten(), nn.Linear(1)), (1, 8, 8))
     history = model.fit(X, y, loss="mse", epochs=40, lr=0.05, show=False)
     assert history[-1].loss < 0.05 * history[0].loss and history[-1].accuracy is None
-    assert model.evaluate(X, y)["loss"] == pytest.approx(
-        float(((model.predict(X)[:, 0] - y) ** 2).mean()), rel=1e-4
-    )
+    error = float(((model.predict(X)[:, 0] - y) ** 2).mean())
+    found = model.evaluate(X, y, metric="mse")
+    assert found["mse"] == pytest.approx(error, rel=1e-4)
+    assert found["loss"] == pytest.approx(error / y.var(), rel=1e-4)  # of deviations
     assert model.predict(X).shape == (60, 1)  # no softmax
     assert model.evaluate(X, Y).keys() == {"loss"}  # whole numbers are numbers now
 
@@ -384,7 +385,7 @@ def test_fit_takes_every_setting_and_its_default() -> None:
     usual = Settings()
     taken = inspect.signature(Model.fit).parameters
     named = {name for name, p in taken.items() if p.kind is p.KEYWORD_ONLY}
-    own = {"validation", "show", "callbacks", "teacher", "distil", "temperature"}
+    own = {"validation", "show", "callbacks", "teacher", "distil", "temperature", "sample_weight"}
     assert named - own == {field.name for field in fields(usual) if field.name != "lengthened"}
     for name in named - own - {"augment"}:
         assert taken[name].default == getattr(usual, name)
@@ -422,7 +423,7 @@ LONG: Array = np.ones((2, 1, 8, 8))
         ((X, Y[:5]), "y.shape=(5,): must be (60,)"),
         ((X[:, :, 0], Y), "x.shape=(60, 1, 8): must be (n, 1, 8, 8)"),
         ((X, Y * 0.5), "y: 0.5 is a number, not the label of a class; for numbers use loss mse"),
-        ((X, [f"class {y}" for y in Y]), "which is not one of the classes 0, 1"),
+        ((X, [f"class {i % 3}" for i in range(60)]), "y: has 3 different words, and the network 2"),
         ((X, [b"a"] * len(Y)), "labels must be whole numbers, or names"),
         ((X, 2 * Y), "y[1]=2: must be a label below 2"),
         ((X, -Y), "y[1]=-1: a label must be at least 0"),

@@ -11,7 +11,14 @@ from optional import optional
 
 from faltung import Model, nn
 from faltung.train import defaults, scores
-from faltung.train.scores import SCORES, check_score, confusion_matrix, of_labels, of_numbers
+from faltung.train.scores import (
+    SCORES,
+    check_score,
+    confusion_matrix,
+    of_flags,
+    of_labels,
+    of_numbers,
+)
 
 metrics = optional("sklearn.metrics")
 Array = np.ndarray
@@ -118,6 +125,84 @@ def test_labels_of_positions_and_those_that_do_not_count() -> None:
     for name in OF_LABELS:
         want = theirs(name, labels.ravel()[counted], flat[counted])
         assert of_labels(name, matrix, labels, logits) == pytest.approx(want, rel=1e-12)
+
+
+OF_FLAGS = [name for name, score in SCORES.items() if score.flags is not None]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", OF_FLAGS)
+def test_of_several_labels_as_in_scikit_learn(name: str, weighted: bool) -> None:
+    """With ties, and where counts alone matter a label that is never said."""
+    rng = np.random.default_rng(3)
+    flags = rng.integers(0, 2, (50, 4))
+    logits = (rng.standard_normal((50, 4)) + flags).round(1)
+    counted = SCORES[name].kind == "confusion"
+    logits[:, 3] -= 9 * counted
+    weights = rng.uniform(0.1, 2, 50) if weighted else None
+    more: dict[str, Any] = {"average": "macro", "sample_weight": weights}
+    if counted:
+        want = getattr(metrics, f"{name}_score")(flags, logits > 0, zero_division=0, **more)
+    else:
+        of = metrics.roc_auc_score if name == "auc" else metrics.average_precision_score
+        want = of(flags, logits, **more)
+    counts = scores.flag_counts(flags, logits > 0, weights)
+    assert of_flags(name, counts, flags, logits, weights) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [*OF_LABELS, "mse", "rmse", "mae", "r2"])
+def test_weights_are_those_of_scikit_learn(name: str) -> None:
+    rng = np.random.default_rng(4)
+    labels, weights = rng.integers(0, 3, 60), rng.uniform(0.1, 2, 60)
+    logits = rng.standard_normal((60, 3)).round(1) + np.eye(3)[labels]
+    said, p = logits.argmax(1), softmax(logits)
+    if name in OF_LABELS:
+        matrix = confusion_matrix(labels, said, 3, weights)
+        got = of_labels(name, matrix, labels, logits, weights)
+        macro: dict[str, Any] = {"average": "macro"}
+        table: dict[str, Any] = {
+            "balanced_accuracy": (metrics.balanced_accuracy_score, labels, said, {}),
+            "kappa": (metrics.cohen_kappa_score, labels, said, {}),
+            "mcc": (metrics.matthews_corrcoef, labels, said, {}),
+            "auc": (metrics.roc_auc_score, labels, p, {"multi_class": "ovr"}),
+            "average_precision": (metrics.average_precision_score, one_hot(labels, 3), p, macro),
+        }
+        usual = (getattr(metrics, f"{name}_score", None), labels, said, macro)
+        of, true, made, words = table.get(name, usual)
+        if name == "auc":  # which scikit-learn's has no weights for by class
+            true, words = one_hot(labels, 3), macro
+    else:
+        got = of_numbers(name, logits[:, :2], p[:, :2], weights)
+        names = {"mse": "mean_squared_error", "rmse": "root_mean_squared_error"}
+        names |= {"mae": "mean_absolute_error", "r2": "r2_score"}
+        of, true, made, words = getattr(metrics, names[name]), logits[:, :2], p[:, :2], {}
+    assert got == pytest.approx(of(true, made, sample_weight=weights, **words), rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_among_the_five_largest_as_in_scikit_learn(weighted: bool) -> None:
+    rng = np.random.default_rng(5)
+    labels, logits = rng.integers(0, 12, 90), rng.standard_normal((90, 12)).round(1)
+    labels[:12] = np.arange(12)
+    weights = rng.uniform(0.1, 2, 90) if weighted else None
+    want = metrics.top_k_accuracy_score(labels, logits, k=5, sample_weight=weights)
+    assert of_labels("top5", None, labels, logits, weights) == pytest.approx(want)
+    model = Model(nn.Linear(12), (4,))
+    x = rng.standard_normal((90, 4))
+    made = model.predict(x)
+    want = metrics.top_k_accuracy_score(labels, made, k=5, sample_weight=weights)
+    found = model.evaluate(x, labels, metric="top5", sample_weight=weights)
+    assert found["top5"] == pytest.approx(want)
+
+
+def test_a_label_that_no_sample_has_cannot_be_ranked() -> None:
+    model = Model(nn.Linear(2), (2,), classes=["a", "b"])
+    x, flags = np.ones((3, 2)), np.array([[1, 0], [1, 0], [0, 0]])
+    model.fit(x, flags, loss="binary_cross_entropy", epochs=1, show=False)
+    with pytest.raises(ValueError, match="needs samples with and without every label, there are"):
+        model.evaluate(x, flags, metric="auc")
+    with pytest.raises(ValueError, match="does not apply to several labels at once; these do"):
+        model.evaluate(x, flags, metric="mcc")
 
 
 def test_every_score_is_told_in_the_help() -> None:

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             x=arguments.x,
             y=arguments.y,
             label=arguments.label,
-            targets="numbers" if model.loss == "mse" else "labels",
+            targets=model.targets or "labels",
         )
         if model.tokens:
             check_tokens_known(source, model.graph, printable(arguments.data))

@@ -85,7 +85,7 @@ class _Job:
         path, out = Path(arguments.files[0]), Path(arguments.out)
         stored = open_stored(path, arguments.level)
         boxes = _boxes(stored, model)
-        labels = model.loss == "cross_entropy" and not arguments.probabilities
+        labels = model.targets == "labels" and not arguments.probabilities
         count = None if labels else model.graph.output.channels
         place = out / "0" if stored.ome else out
         task = _task(model, path, stored, labels, arguments)
@@ -93,7 +93,7 @@ class _Job:
         tiled = Tiled(
             model,
             boxes,
-            softmax=model.loss == "cross_entropy",
+            softmax=model.targets in ("labels", "flags"),
             tile=before.get("tile", arguments.tile),
             divisor=before.get("divisor"),
         )
@@ -247,7 +247,7 @@ def _opened(
     classes = list(model.classes or map(str, range(channels)))
     dtype = np.min_scalar_type(channels - 1) if labels else tiled.dtype
     known: dict[str, Any] = {"tile": list(tiled.tile), "divisor": tiled.divisor}
-    if model.loss == "cross_entropy":
+    if model.targets in ("labels", "flags"):
         known["classes"] = classes
     return open_target(
         place,

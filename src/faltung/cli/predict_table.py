@@ -18,12 +18,16 @@ Write = Callable[[Sequence[str], Any], None]
 
 
 def header(model: "Model") -> list[str]:
-    """The first line of a table: the file, its class and the probability of each, or numbers."""
+    """The first line of a table: the file, its class and the probability of each, or numbers; of
+    several labels at once, the probability of each.
+    """
     from faltung.data.names import spreadsheet_text as text
 
     classes, output = classes_of(model), model.graph.output
     if classes is None:
         return ["file", *(f"output{i}" for i in range(output.size))]
+    if _each_by_itself(model):
+        return ["file", *map(text, classes)]
     if output.space:
         return ["file", *(" ".join(map(str, at)) for at in product(*map(range, output.space)))]
     return ["file", "class", *map(text, classes)]
@@ -41,7 +45,7 @@ def table(model: "Model", out: TextIO, *, head: bool = True) -> Write:
     def write(names: Sequence[str], outputs: Any) -> None:
         for name, each in zip(map(text, names), outputs, strict=True):
             best = each.argmax(0)
-            if classes is None:
+            if classes is None or _each_by_itself(model):
                 writer.writerow([name, *map(_number, each.ravel())])
             elif output.space:
                 writer.writerow([name, *(text(classes[i]) for i in best.ravel())])
@@ -87,6 +91,10 @@ def _words(model: "Model", output: Any) -> str:
         flat = output.ravel()
         shown = "  ".join(f"{value:.6g}" for value in flat[:SHOWN_NUMBERS])
         return shown + ("  ..." if flat.size > SHOWN_NUMBERS else "")
+    if _each_by_itself(model):
+        order = (-output).argsort(kind="stable")
+        likely = [i for i in order if output[i] > 0.5][:SHOWN_NUMBERS]
+        return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in likely or order[:1])
     if output.ndim > 1:  # the share of positions where each is the likeliest
         best = output.argmax(0)
         output = np.bincount(best.ravel(), minlength=len(output)) / best.size
@@ -96,6 +104,11 @@ def _words(model: "Model", output: Any) -> str:
 
 def classes_of(model: "Model") -> Sequence[str] | None:
     """The names of the classes; None where outputs are numbers."""
-    if model.loss != "cross_entropy":
+    if model.targets not in ("labels", "flags"):
         return None
     return model.classes or tuple(map(str, range(model.graph.output.channels)))
+
+
+def _each_by_itself(model: "Model") -> bool:
+    """Whether a sample may have several labels at once."""
+    return model.targets == "flags" and not model.graph.output.space

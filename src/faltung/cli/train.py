@@ -121,15 +121,19 @@ def _size(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _class_weight(text: str) -> str | list[float]:
-    """ "balanced", or numbers. ValueError: neither."""
+def _class_weight(text: str) -> str | list[float] | dict[str, float]:
+    """ "balanced", numbers, or some by label. ValueError: none of these."""
     if text == "balanced":
         return text
     try:
+        if "=" in text:
+            pairs = [part.rpartition("=") for part in text.split(",")]
+            return {label: float(weight) for label, _, weight in pairs}
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weight={text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weight={text}: must be balanced, a number for each class, as 1,2.5,1, or "
+            "for some, as cat=2,dog=1.5"
         ) from None
 
 

@@ -30,10 +30,12 @@ what watches it: --tensorboard, --mlflow.
 With --epochs N a run, finished or not, goes on to another length, along its
 schedule as it is for N epochs.
 
---from RUN starts from the best weights of another run, or of a file that
-`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
-the classes of DATA; data are read and standardised as those of RUN were. Layers
-that do not fit, such as the last for other classes, are initialised anew.
+--from RUN starts from the best weights of another run. The network is that of
+RUN, for the classes of DATA; data are read and standardised as those of RUN
+were. Layers that do not fit, such as the last for other classes, are
+initialised anew. Instead of RUN: a model that `faltung export` or Model.save
+wrote, an ONNX file, with --net NAME weights of torchvision or timm
+(.safetensors, .pth), or weights that `pip install faltung-weights` brings.
 
 --freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
 you like, and with all layers inside it; a number of layers, counted from the
@@ -60,6 +62,8 @@ examples:
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
+  faltung train photos/ --from resnet18.pth --net resnet18 --freeze
+  faltung train photos/ --from faltung-weights:textures
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
 """
@@ -73,12 +77,20 @@ def rate(text: str) -> float | str:
         raise ValueError("must be a number or find") from None
 
 
+def yes(text: str) -> bool:
+    """Yes or no. ValueError: neither."""
+    if text not in ("yes", "no"):
+        raise ValueError("must be yes or no")
+    return text == "yes"
+
+
 def names(text: str) -> list[str]:
     """Names with commas between them."""
     return [name.strip() for name in text.split(",")]
 
 
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
+METAVARS = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME", yes: "YES"}
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "epochs": (int, f"passes over the samples (default: {defaults.EPOCHS}, of few samples more)"),
@@ -95,13 +107,19 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
         float,
         f"part of the run in which the learning rate grows (default: {defaults.WARMUP:g})",
     ),
-    "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
+    "loss": (
+        str,
+        "for labels cross_entropy or dice, for numbers mse, mae or huber, for several labels at "
+        "once binary_cross_entropy, or a formula such as 'abs(output - target)' "
+        f"(default: {defaults.LOSS})",
+    ),
+    "scale_targets": (yes, "learn numbers with mean 0 and deviation 1: yes or no (default: yes)"),
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
     "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "metrics": (names, "further metrics of each validation, such as f1,auc"),
     "patience": (int, "stop after this many epochs without a better validation"),
     "ema": (float, "judge and keep a moving average of the weights: what stays at a step: 0.999"),
-    "class_weight": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "class_weight": (str, "balanced, or weights of classes in the loss: 1,2.5,1 or cat=2"),
     "sampler": (
         str,
         "shuffled, or balanced: draw each class as often as any other "
@@ -171,7 +189,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
     parser.add_argument(
-        "--from", dest="start", metavar="RUN", help="start from the weights of this run or model"
+        "--from", dest="start", metavar="RUN", help="start from these weights; see below"
     )
     parser.add_argument(
         "--freeze",
@@ -247,7 +265,7 @@ def _add(group: Any, options: Mapping[str, tuple[Callable[[str], Any], str]]) ->
         if kind is bool:
             group.add_argument(option, action="store_true", default=None, help=text)
         else:
-            metavar = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME"}[kind]
+            metavar = METAVARS[kind]
             group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 

@@ -101,10 +101,14 @@ def worth(
 
 def check_labels(model: Model) -> None:
     """ValueError: a model of numbers."""
-    if model.loss == "mse":
+    if model.targets == "flags":
         raise FaltungError(
-            "loss='mse': the run learned numbers, which have no code length without a precision to "
-            "which they are told; bits are of labels"
+            f"loss={model.loss!r}: the run learned several labels at once; bits are of one label"
+        )
+    if model.targets == "numbers":
+        raise FaltungError(
+            f"loss={model.loss!r}: the run learned numbers, which have no code length without a "
+            "precision to which they are told; bits are of labels"
         )
     if model.graph.output.channels < 2:
         raise FaltungError("net: has one output, so there is nothing to tell: it needs two classes")

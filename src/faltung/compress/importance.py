@@ -69,7 +69,7 @@ def by_gradients(
         state,
         slots,
         batch,
-        smoothing=smoothing if training.target.kind == "int" else 0.0,
+        smoothing=smoothing if loss == "cross_entropy" else 0.0,
         precision=model.precision,
         keep_gradients=True,
     )
@@ -79,8 +79,8 @@ def by_gradients(
     total, count = np.zeros(size), max(1, min(samples, len(source)) // batch)
     for number, given in zip(range(count), _batches(model, source, batch, seed), strict=False):
         target = given.y
-        if training.target.kind != "int":
-            target = target.reshape(batch, *step.shape)
+        if training.targets != "labels":
+            target = model.scaled(target)
         step(given.x, target, lr=0.0, step=number, seed=seed)
         change = np.zeros(size)
         for (name, axis), each in labels.items():

@@ -135,6 +135,7 @@ def remade(model: Model, net: Layer, parameters: Mapping[str, npt.ArrayLike]) ->
         precision=model.precision,
     )
     made.loss, made.layout = model.loss, model.layout
+    made.target_scale = model.target_scale
     if made.graph.output.shape != model.graph.output.shape:
         raise FaltungError(
             f"net: has outputs of shape {made.graph.output.shape}: must be "

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from faltung.compress.clusters import Clusters, Line, clustered
 from faltung.compress.means import Left, Outcome, Task, remade
-from faltung.data.loader import Loader
+from faltung.data.loader import Batch, Loader
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.program.training import Slots, TrainingStep
@@ -107,9 +107,9 @@ def curvature(model: Model, task: Task) -> dict[str, float]:
     step = TrainingStep(training, probe.state, slots, batch, keep_gradients=True)
     loader = Loader(task.train, batch, seed=task.seed, standard=model.standard, drop_last=True)
     squares = dict.fromkeys(slots.trained, 0.0)
-    for x, y, _ in _some(loader, PROBES):
+    for x, y, *_ in _some(loader, PROBES):
         given = probe.checked_tokens(x) if probe.tokens else x.astype(probe.dtype, copy=False)
-        target = y if training.target.kind == "int" else y.reshape(len(y), *step.shape)
+        target = y if training.targets == "labels" else model.scaled(y)
         step(given, target, lr=0.0, seed=task.seed)
         for name in squares:
             gradient = probe.state.view(name, slots.gradients).astype(np.float64)
@@ -195,7 +195,7 @@ def _settings(task: Task, epochs: int = 1) -> Settings:
     """Those of the training with a low rate; without decay, which would move weights to zero that
     no longer follow.
     """
-    known = (task.settings or Settings(loss=task.loss, seed=task.seed)).resolved()  # type: ignore[arg-type]
+    known = (task.settings or Settings(loss=task.loss, seed=task.seed)).resolved()
     return replace(
         known,
         epochs=epochs,
@@ -228,13 +228,13 @@ class PaletteLoop(Loop):
 
     palettes: Mapping[str, Clusters] = {}
 
-    def _batch(self, x: Array, y: Array, show: Any) -> None:
+    def _batch(self, batch: Batch, show: Any) -> None:
         state = self.model.state
         views = {name: state.view(name) for name in self.palettes}
         kept = {name: view.copy() for name, view in views.items()}
         seen = {name: value_of(self.palettes[name], view) for name, view in kept.items()}
         for name, view in views.items():
             view[...] = seen[name]
-        super()._batch(x, y, show)
+        super()._batch(batch, show)
         for name, view in views.items():
             view[...] = kept[name] + (view - seen[name])

@@ -108,7 +108,7 @@ def _open_model(found: Opened, data: str | None, reading: Mapping[str, Any]) -> 
     about = {
         "path": os.path.abspath(data) if data not in NAMED else data,
         "kind": wanted.kind,
-        "targets": "numbers" if model.loss == "mse" else "labels",
+        "targets": model.targets or "labels",
         "held_out": HELD_OUT,
         **({"channels": wanted.shape[0], "size": list(wanted.shape[1:])} if wanted.fit else {}),
         **{"strict": False, **reading},
@@ -164,7 +164,7 @@ def _reported(
             f"{printable(data)}: is what the run was trained on: leave it out to report on samples "
             "that the run has held out, or give others"
         )
-    targets: Any = "numbers" if model.loss == "mse" else "labels"
+    targets: Any = model.targets or "labels"
     source = open_like(data, like(model, folder), model.classes, targets=targets, **reading)
     if model.tokens:
         check_tokens_known(source, model.graph, printable(data))

@@ -20,6 +20,7 @@ from faltung.data.seeds import DRAW, generator
 from faltung.data.source import Source
 from faltung.geometry.errors import FaltungArithmeticError
 from faltung.geometry.record import dataclass
+from faltung.graph.losses import targets_of
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.model import Model
 
@@ -127,9 +128,9 @@ def _percentiles(values: Sequence[float]) -> tuple[float, float]:
 def quality(model: Model, source: Source) -> Quality:
     """Of a model on samples. FloatingPointError: answers that are not finite."""
     loss = model.loss or "cross_entropy"
-    found = evaluate(model, source, loss, keep=loss == "mse")
+    found = evaluate(model, source, loss, keep=targets_of(loss) == "numbers")
     count = model.graph.output.channels
-    made = _of_numbers(found) if loss == "mse" else _of_labels(found, count)
+    made = _of_numbers(found) if targets_of(loss) == "numbers" else _of_labels(found, count)
     if not (isfinite(made.value) and isfinite(made.loss)):
         raise FaltungArithmeticError(
             "model: its answers are not finite, so there is nothing to compare smaller ones with"
@@ -141,7 +142,7 @@ def _of_labels(found: Evaluation, classes: int) -> Quality:
     assert found.right is not None
     metrics = found.metrics()
     rows = len(found.right)
-    counted = (found.targets >= 0).reshape(rows, -1)
+    counted = found.counted.reshape(rows, -1)
     right = (found.right.reshape(rows, -1) & counted).sum(1, dtype=np.float64)
     each = right / np.maximum(counted.sum(1, dtype=np.float64), 1)
     losses = np.asarray(found.losses, np.float64)

@@ -8,6 +8,7 @@ from faltung.compress.budget import Budget
 from faltung.compress.journal import Entry, label
 from faltung.compress.measure import THREADS
 from faltung.geometry.record import dataclass
+from faltung.graph.losses import targets_of
 from faltung.train.terminal import clean
 
 # Of the CSV, in this order; times of further numbers of threads follow.
@@ -60,7 +61,7 @@ def rows(entries: Sequence[Entry], budget: Budget, chosen: int | None) -> list[R
 
 def measure(loss: str) -> str:
     """What a quality is called."""
-    return "R²" if loss == "mse" else "accuracy"
+    return "R²" if targets_of(loss) == "numbers" else "accuracy"
 
 
 def milliseconds(entry: Entry, threads: int) -> str:

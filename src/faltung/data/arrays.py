@@ -1,4 +1,4 @@
-"""``.npz`` files with x and y, and perhaps ``classes``, ``names`` and ``kind``."""
+"""``.npz`` files with x and y, and perhaps ``classes``, ``names``, ``kind``, ``sample_weight``."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,17 +11,17 @@ import numpy.typing as npt
 from faltung.data.array_names import ArrayNames, choose
 from faltung.data.layout import Layout, channels_first, guess_kind, layout_of, samples_of_file
 from faltung.data.limits import check_finite
-from faltung.data.names import as_word, number_classes, printable
+from faltung.data.names import as_word, listing, number_classes, printable
 from faltung.data.npy import npz_headers, read_npz
 from faltung.data.options import Options
-from faltung.data.source import ArraySource, SampleKind
-from faltung.data.targets import check_not_both, is_dense, labels_must, understood
+from faltung.data.source import ArraySource, SampleKind, checked_weights
+from faltung.data.targets import check_flags, check_not_both, is_dense, labels_must, understood
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 # Arrays that say more about the samples.
-EXTRAS = ("classes", "names", "kind")
+EXTRAS = ("classes", "names", "kind", "sample_weight")
 
 
 def matches(path: Path) -> bool:
@@ -62,12 +62,20 @@ def open_npz(path: Path, options: Options) -> ArraySource:
         found[names.x], found[names.y], where, options, kind=kind, own=own, names=sample_names,
         called=(names.x, names.y),
     )  # fmt: skip
+    source = _weighted(source, found.get("sample_weight"), where)
     if names.held is not None:
         held_x, held_y = names.held
         asked = replace(options, channels=source.layout, classes=source.classes or options.classes)
         source.held = labelled(
             found[held_x], found[held_y], where, asked, kind=kind, own=own, called=names.held
         )
+    return source
+
+
+def _weighted(source: ArraySource, weights: Array | None, where: str) -> ArraySource:
+    """The source with the weights of its samples, where a file has any. ValueError, TypeError."""
+    if weights is not None:
+        source.weights = checked_weights(weights, len(source), f"{where}: sample_weight")
     return source
 
 
@@ -97,6 +105,13 @@ def labelled(
     has = x.shape[1:] if kind in ("text", "table") else x.shape[2:]
     if options.space(len(has)) not in (None, has):
         raise FaltungError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")
+    if options.targets == "flags":
+        made = ArraySource(
+            x, check_flags(y, at_y), kind=kind, names=names, where=f"{where}: ", called=called
+        )
+        made.label_names = _names_of(made.targets.shape[1], own or options.classes, at_y)
+        made.layout = layout
+        return made
     if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
         y = y[:, 0]
     dense = is_dense(y, x)
@@ -124,6 +139,15 @@ def labelled(
         )
     made.layout = layout
     return made
+
+
+def _names_of(count: int, names: Sequence[str] | None, where: str) -> tuple[str, ...]:
+    """What several labels are called. ValueError: another number of them than in training."""
+    if names is not None and len(names) != count:
+        raise FaltungError(
+            f"{where}: has {count} labels of each sample: must have {len(names)}: {listing(names)}"
+        )
+    return tuple(map(str, range(count))) if names is None else tuple(names)
 
 
 def _arranged(

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from faltung.data.augment import Augment
 from faltung.data.prefetch import prefetch
 from faltung.data.seeds import AUGMENT, DRAW, ORDER, generator, permutation, uniform
-from faltung.data.source import Source
+from faltung.data.source import Source, weights_in
 from faltung.data.standard import Standard
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError
 
 # Bytes of a float32 batch above which prefetching pays off.
@@ -25,12 +25,14 @@ SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 class Batch(NamedTuple):
     """``x``: float32 (k, *shape), or int64 for text, which the caller may change. ``y``: targets,
     float32 probabilities (k, classes) of labels that are mixed.
-    ``indices``: int64 (k,), the numbers of the samples in the source.
+    ``indices``: int64 (k,), the numbers of the samples in the source. ``weight``: of each sample,
+    float64 (k,), if the source has any.
     """
 
     x: npt.NDArray[Any]
     y: npt.NDArray[Any]
     indices: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float64] | None = None
 
 
 class Loader:
@@ -79,8 +81,7 @@ class Loader:
             augment.check(source.kind, source.shape)
         if source.kind == "text" and standard is not None:
             raise FaltungError("standard: text has no mean")
-        if sampler not in SAMPLERS:
-            raise FaltungError(f"sampler={show(sampler)}: must be one of {', '.join(SAMPLERS)}")
+        one_of("sampler", sampler, SAMPLERS)
         self.sampler = sampler
         self._classes = _by_class(source) if sampler == "balanced" else []
         self.augment, self.standard = augment or None, standard
@@ -131,7 +132,8 @@ class Loader:
             x, y = self.augment.mix(x, y, len(self.source.classes or ()), random)
         if self.standard is not None:
             x = self.standard(x)
-        return Batch(x, y, chosen)
+        weights = weights_in(self.source)
+        return Batch(x, y, chosen, None if weights is None else weights[chosen])
 
 
 def _by_class(source: Source) -> list[npt.NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from faltung.data.tokenizer import given as given_words
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import meant
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,10 @@ def _opened(data: str | Path, options: Options) -> Source:
     path = Path(data)
     where = printable(data)
     if not exists(path):
-        names = ", ".join(NAMED)
-        raise FileNotFoundError(f"data={where}: no such file or folder, nor a name ({names})")
+        raise FileNotFoundError(
+            f"data={where}: no such file or folder, nor a name ({', '.join(NAMED)})"
+            f"{meant(path.name, NAMED)}"
+        )
     if not path.is_dir():
         regular(path, where)
     reader = next((reader for reader in READERS if reader.matches(path, options)), None)

@@ -99,6 +99,40 @@ def layout_in(source: object) -> Literal["first", "last"]:
     return "last" if getattr(source, "layout", "first") == "last" else "first"
 
 
+def weights_in(source: object) -> Array | None:
+    """A weight for each sample, float64 (n,), if a source has any."""
+    return getattr(source, "weights", None)
+
+
+def weighted(
+    source: "Source", weights: npt.ArrayLike | None, name: str = "sample_weight"
+) -> "Source":
+    """A source whose samples have these weights; itself for None. ValueError, TypeError: others
+    than one number from 0 for each sample, not all 0.
+    """
+    if weights is None:
+        return source
+    made = Subset(source, np.arange(len(source)))
+    made.weights = checked_weights(as_array(name, weights), len(source), name)
+    return made
+
+
+def checked_weights(each: Array, count: int, name: str) -> npt.NDArray[np.float64]:
+    """Weights of samples in float64. ValueError, TypeError: as ``weighted``."""
+    if each.dtype.kind not in "buif":
+        raise FaltungTypeError(f"{name}.dtype={each.dtype}: must be numbers")
+    if each.shape != (count,):
+        raise FaltungError(
+            f"{name}.shape={each.shape}: must be ({count},), a number for each sample"
+        )
+    each = each.astype(np.float64)
+    if not (np.isfinite(each).all() and each.min(initial=0) >= 0):
+        raise FaltungError(f"{name}: must be at least 0 and finite")
+    if not each.any():
+        raise FaltungError(f"{name}: must not all be 0")
+    return each
+
+
 def is_source(x: object) -> TypeGuard[Source]:
     """Whether x has samples to read, and targets."""
     return hasattr(x, "read") and hasattr(x, "targets")
@@ -202,6 +236,9 @@ class ArraySource:
         made = make_maps if is_dense(y, array) else make_targets
         self.targets, self.classes = made(y, len(array), classes, partial, at_y)
         self.skipped = tuple(map(str, sequence("skipped", skipped)))
+        self.weights: Array | None = None
+        # What several labels at once are called.
+        self.label_names: tuple[str, ...] | None = None
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
@@ -248,7 +285,7 @@ class Rescaled:
         self.source, self.divisor = source, divisor
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets, self.skipped, self.lazy = source.targets, source.skipped, source.lazy
-        self.layout = layout_in(source)
+        self.layout, self.weights = layout_in(source), weights_in(source)
 
     @property
     def names(self) -> Sequence[str]:
@@ -287,6 +324,8 @@ class Subset:
         self.skipped, self.lazy = source.skipped, source.lazy
         self.units: Units | None = getattr(source, "units", None)
         self.layout = layout_in(source)
+        every = weights_in(source)
+        self.weights = None if every is None else every[self.indices]
         self.words: tuple[str, ...] | None = getattr(source, "words", None)
         self._names: tuple[str, ...] | None = None
 

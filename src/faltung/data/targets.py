@@ -13,8 +13,8 @@ from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 # What targets can be, where their dtype alone does not say.
-TargetKind = Literal["labels", "numbers"]
-TARGET_KINDS: tuple[TargetKind, ...] = ("labels", "numbers")
+TargetKind = Literal["labels", "flags", "numbers"]
+TARGET_KINDS: tuple[TargetKind, ...] = ("labels", "flags", "numbers")
 
 
 def understood(y: Array, wanted: TargetKind | None, where: str, *, maps: bool = False) -> Array:
@@ -23,10 +23,13 @@ def understood(y: Array, wanted: TargetKind | None, where: str, *, maps: bool = 
 
     A row with a single 1 among zeros is the label of its place (one-hot), unless they are ``maps``,
     labels of every position. With ``wanted`` labels, whole floats are labels; with ``wanted``
-    numbers, ints are numbers. ValueError: what is wanted is not there.
+    numbers, ints are numbers; with ``wanted`` flags, they are 0 or 1 for each of several labels.
+    ValueError: what is wanted is not there.
     """
     if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
         y = y[:, 0]
+    if wanted == "flags":
+        return check_flags(y, where)
     if wanted == "numbers":
         if y.dtype.kind not in "buif":
             raise FaltungError(f"{where}: has words; numbers are wanted (loss mse)")
@@ -37,6 +40,22 @@ def understood(y: Array, wanted: TargetKind | None, where: str, *, maps: bool = 
     if wanted == "labels" and y.dtype.kind == "f":
         return _whole_labels(y, where)
     return y
+
+
+def check_flags(y: Array, where: str = "y") -> Array:
+    """Several labels at once, a 0 or a 1 for each, as floats. TypeError, ValueError: other ones."""
+    if y.dtype.kind not in "buif":
+        raise FaltungTypeError(
+            f"{where}.dtype={y.dtype}: must be 0 or 1 for each label, (n, labels), for loss "
+            "binary_cross_entropy"
+        )
+    odd = np.flatnonzero(~((y == 0) | (y == 1)).reshape(-1))
+    if odd.size:
+        raise FaltungError(
+            f"{where}: {y.reshape(-1)[odd[0]]:g}: must be 0 or 1 for each label, for loss "
+            "binary_cross_entropy"
+        )
+    return y if y.dtype == np.float32 else y.astype(np.float32)
 
 
 def check_not_both(y: Array, where: str) -> None:
@@ -94,8 +113,18 @@ def labels_must(y: Array, count: int) -> str:
     """The rule for labels, where y is none."""
     return (
         f"labels must be ({count},), or have a single 1 in each row; numbers must be floats (loss "
-        f"mse takes whole ones too){_one_hot_maps(y)}"
+        f"mse takes whole ones too){_several(y)}{_one_hot_maps(y)}"
     )
+
+
+def _several(y: Array) -> str:
+    """What to do about several labels at once."""
+    if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bui" and ((y == 0) | (y == 1)).all():
+        return (
+            "; several labels at once, each 0 or 1, need loss "
+            "binary_cross_entropy (--loss binary_cross_entropy)"
+        )
+    return ""
 
 
 def _one_hot_maps(y: Array) -> str:
@@ -143,7 +172,9 @@ def _class_names(
     most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
     if names is not None and most >= len(names):
-        raise FaltungError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
+        raise FaltungError(
+            f"{where}{_place(labels, most)}: must be a label below {len(names)}, from 0 on"
+        )
     if low < least:
         raise FaltungError(f"{where}{_place(labels, low)}: a label must be at least {least}")
     if names is None and most >= labels.size:

@@ -58,6 +58,9 @@ def _targets(source: Source) -> str:
     if source.classes is not None:
         each = " at every position" if source.targets.ndim > 1 else ""
         return _count(len(source.classes), "class", "classes") + each + column
+    several = getattr(source, "label_names", None)
+    if several is not None:
+        return _count(len(several), "label", "labels") + " of each sample, 0 or 1"
     if not source.targets.size:
         return "no targets"
     return _count(source.targets.shape[1], "number", "numbers") + " to estimate" + column

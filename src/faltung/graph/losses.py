@@ -5,6 +5,7 @@ output and its target, summed over every element: binary cross-entropy, of sever
 sample may have at once, after a sigmoid; squared, absolute and Huber's errors of numbers.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -14,13 +15,14 @@ from faltung.geometry.expr import Expr, at_least, derivative, greater, maximum, 
 from faltung.geometry.expr import unary as function
 from faltung.geometry.formula import as_text, parse
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import VALUES, meant
+from faltung.graph.ops import Elementwise
+from faltung.graph.value import Graph, Node
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse", "mae", "huber", "dice"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 # One label for each sample or position; a 0 or 1 for each output; or a number for each output.
 Targets = Literal["labels", "flags", "numbers"]
-# What turns the outputs of a network into answers.
-Ending = Literal["softmax", "sigmoid", "none"]
 
 OUTPUT, TARGET = operand(0), operand(1)
 _AWAY = OUTPUT - TARGET
@@ -29,13 +31,14 @@ _AWAY = OUTPUT - TARGET
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A loss. formula: of output and target; None where it is no sum over elements. slope: its
-    derivative for the output; by default the formula's own.
+    derivative for the output; by default the formula's own. scales: whether its numbers may be
+    learned in other units than those they are given in.
     """
 
     targets: Targets
-    ending: Ending = "none"
     formula: Expr | None = None
     slope: Expr | None = None
+    scales: bool = False
 
     @property
     def slopes(self) -> Expr:
@@ -60,14 +63,14 @@ def _binary_cross_entropy() -> Expr:
 
 _SIGN = select(greater(_AWAY, 1), 1, select(greater(-1, _AWAY), -1, _AWAY))
 KINDS: dict[str, Kind] = {
-    "cross_entropy": Kind("labels", "softmax"),
+    "cross_entropy": Kind("labels"),
     "binary_cross_entropy": Kind(
-        "flags", "sigmoid", _binary_cross_entropy(), function("sigmoid", OUTPUT) - TARGET
+        "flags", _binary_cross_entropy(), function("sigmoid", OUTPUT) - TARGET
     ),
-    "mse": Kind("numbers", formula=_AWAY * _AWAY, slope=2 * _AWAY),
-    "mae": Kind("numbers", formula=function("abs", _AWAY)),
-    "huber": Kind("numbers", formula=_huber(), slope=_SIGN),
-    "dice": Kind("labels", "softmax"),
+    "mse": Kind("numbers", _AWAY * _AWAY, 2 * _AWAY, scales=True),
+    "mae": Kind("numbers", function("abs", _AWAY), scales=True),
+    "huber": Kind("numbers", _huber(), _SIGN, scales=True),
+    "dice": Kind("labels"),
 }
 
 
@@ -82,7 +85,7 @@ def check_loss(loss: object) -> str:
     if isinstance(loss, str) and (loss.strip().isidentifier() or not loss.strip()):
         raise FaltungError(
             f"loss={show(loss)}: must be one of {', '.join(LOSSES)}, or a formula such as "
-            f"'{EXAMPLE}'"
+            f"'{EXAMPLE}'{meant(loss, LOSSES, VALUES['loss'])}"
         )
     if not isinstance(loss, str | Expr):
         raise FaltungTypeError(
@@ -102,9 +105,30 @@ def check_loss(loss: object) -> str:
 def kind_of(loss: str) -> Kind:
     """What a loss is. ValueError: neither a name nor a formula."""
     known = check_loss(loss)
-    return KINDS.get(known) or Kind("numbers", formula=parse(known, NAMES, "loss"))
+    if known in KINDS:
+        return KINDS[known]
+    formula = parse(known, NAMES, "loss")
+    return Kind("numbers", formula, scales=_of_difference(formula))
+
+
+def _of_difference(formula: Expr) -> bool:
+    """Whether a formula depends on output - target alone, so that it makes sense in any unit."""
+    if formula.op == "operand":
+        return False
+    if formula.op == "sub" and {term.op for term in formula.terms} == {"operand"}:
+        return formula.operands() == {0, 1}
+    return all(map(_of_difference, formula.terms))
 
 
 def targets_of(loss: str | None) -> Targets:
     """What a loss takes; of a network that was never trained, labels."""
     return "labels" if loss is None else kind_of(loss).targets
+
+
+def with_sigmoid(graph: Graph) -> Graph:
+    """A graph for inference whose outputs become probabilities, each by itself."""
+    output = graph.output
+    likely = replace(output, name="sigmoid")
+    op = Elementwise(output.shape, (function("sigmoid", OUTPUT),))
+    node = Node(op, (output,), (likely,), "sigmoid")
+    return replace(graph, nodes=(*graph.nodes, node), outputs=(likely, *graph.outputs[1:]))

@@ -19,8 +19,9 @@ Array = npt.NDArray[Any]
 
 
 class Counted(NamedTuple):
-    """What a batch counts for. rows: that count, of numbers elements. total: the sum of their
-    weights. mask: which rows (samples, *space) count; None: all.
+    """What a batch counts for. rows: that count, of numbers elements. total: the sum of the weights
+    of their classes; those of samples are not in it, or a heavy sample would lose its weight.
+    mask: which rows (samples, *space) count; None: all.
     """
 
     rows: int
@@ -90,10 +91,7 @@ class Compared:
         copy_in("target", target, shape, self._target, last=last)
         if wanted.kind == "int":
             return self._labelled()
-        whole = self.whole
-        if each is None:
-            return whole
-        return whole._replace(total=float(each.sum()) * (whole.total / self.batch))
+        return self.whole
 
     def _weights(self, given: Array | None) -> Array | None:
         """A weight for each sample in float64, written where the formula reads it."""
@@ -149,21 +147,21 @@ class Compared:
         if self._counted is not None:
             self._counted[...] = mask.reshape(self._counted.shape)
             into[...] = t
-            return Counted(int(np.count_nonzero(mask)), self._of_classes(each), mask)
+            return Counted(int(np.count_nonzero(mask)), self._of_classes, mask)
         weights = np.ones(channels) if self._classes is None else self._classes
         for_each = np.ones(len(t)) if each is None else np.repeat(each, wanted.samples)
         for_each = for_each.reshape(-1, *(1,) * (t.ndim - 1))
-        total = float((t * weights * for_each).sum())
+        total = float((t * weights).sum())
         if self._smoothing:
             t = (1 - self._smoothing) * t + t.sum(-1, keepdims=True) * self._smoothing / channels
         into[...] = t * weights * for_each
         return Counted(int(np.count_nonzero(mask)), total, mask)
 
-    def _of_classes(self, each: Array | None) -> float:
+    @property
+    def _of_classes(self) -> float:
         """The sum of the weights of the classes of all samples."""
         channels = self.training.target.channels
-        of_one = float(channels if self._classes is None else self._classes.sum())
-        return of_one * (self.batch if each is None else float(each.sum()))
+        return self.batch * float(channels if self._classes is None else self._classes.sum())
 
 
 def check_labels(labels: Array, outputs: int) -> None:

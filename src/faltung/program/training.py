@@ -247,7 +247,8 @@ class TrainingStep:
 
         x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space'), as
         ``feed`` says. answers: another network's probabilities (batch, C', *space'), if the graph
-        has them. weight: of each sample (batch,), if the graph has them. step: counted from 0, for
+        has them. weight: what the loss of each sample is multiplied with
+        (batch,), if the graph has them. step: counted from 0, for
         the optimizer and for dropout; the same seed and step give the same zeros.
         """
         self.feed(x, target, answers, weight=weight)

@@ -29,7 +29,7 @@ def to_torch(model: Network) -> fx.GraphModule:
         e.made[graph.input.name] = _standardised(e, model, read)
     for node in needed(graph.nodes, {graph.output.name}):
         emit(e, node)
-    e.fx.output(e.of(graph.output))
+    e.fx.output(_in_units(e, model, e.of(graph.output)))
     made = fx.GraphModule(e.root, e.fx, "Model")
     for name in e.fleeting:
         made._non_persistent_buffers_set.add(name)
@@ -43,6 +43,16 @@ def emit(e: Emitter, node: Node) -> None:
     if found is None:
         raise e.refused(f"the operation {type(node.op).__name__}")
     e.made[node.output.name] = found(e, node)
+
+
+def _in_units(e: Emitter, model: Network, made: fx.Node) -> fx.Node:
+    """Outputs in the units of the targets."""
+    if model.target_scale is None:
+        return made
+    rank = len(model.graph.output.shape)
+    pair = np.array([model.target_scale.mean, model.target_scale.std])
+    mean, std = (e.constant(each.reshape(-1, *(1,) * (rank - 1))) for each in pair)
+    return e.call(torch.add, e.call(torch.mul, made, std), mean)
 
 
 def _standardised(e: Emitter, model: Network, x: fx.Node) -> fx.Node:

@@ -26,6 +26,7 @@ HELD_OUT: Final = 0.2  # of the samples, by the command line
 METRICS: Final = {
     "loss": "the loss, without smoothing and weights",
     "accuracy": "the share of right ones",
+    "top5": "the share whose class is among the five likeliest",
     "balanced_accuracy": "mean recall of the classes",
     "f1": "F1, macro: the mean over classes",
     "precision": "precision, macro",

@@ -75,7 +75,7 @@ def explain(
     written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
     values = seen.outputs.reshape(len(names), -1).mean(1)
     chosen = seen.chosen[0]
-    is_class = model.loss == "cross_entropy"
+    is_class = model.targets in ("labels", "flags")
     return Explanation(names[chosen], float(values[chosen]), is_class, tuple(written))
 
 

@@ -1,8 +1,10 @@
 """Training a network: ``fit``, every setting of which an editor shows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
@@ -11,17 +13,20 @@ from faltung.data.source import Source, in_units, is_source, is_stored, layout_i
 from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.losses import Loss
+from faltung.geometry.expr import Expr
+from faltung.graph.losses import Loss, kind_of
 from faltung.plan.words import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
 from faltung.train.callbacks import Callback, Epoch, checked
+from faltung.train.evaluate import check_targets
 from faltung.train.history import History
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
 from faltung.train.seen import Seen, mark_of
 from faltung.train.settings import Settings
+from faltung.train.target_scale import scale_of
 from faltung.train.teacher import Teacher, teacher_of
 
 
@@ -35,7 +40,7 @@ class Fitting(Network):
         x: npt.ArrayLike | Source,
         y: npt.ArrayLike | None = None,
         *,
-        validation: float | tuple[npt.ArrayLike, npt.ArrayLike] | Source | None = None,
+        validation: float | tuple[npt.ArrayLike, ...] | Source | None = None,
         show: bool = True,
         epochs: int = defaults.EPOCHS,
         batch: int = defaults.BATCH,
@@ -48,13 +53,15 @@ class Fitting(Network):
         clip: float | None = None,
         schedule: ScheduleName = defaults.SCHEDULE,
         warmup: float = defaults.WARMUP,
-        loss: Loss = defaults.LOSS,
+        loss: Loss | str | Expr = defaults.LOSS,
+        scale_targets: bool = True,
         smoothing: float = defaults.SMOOTHING,
         metric: str | None = None,
         metrics: str | Sequence[str] = (),
         patience: int | None = None,
         ema: float | None = None,
-        class_weight: str | Sequence[float] | None = None,
+        class_weight: str | Sequence[float] | Mapping[Any, float] | None = None,
+        sample_weight: npt.ArrayLike | None = None,
         sampler: Sampler = defaults.SAMPLER,
         freeze: str | int | Sequence[str] = (),
         seed: int = defaults.SEED,
@@ -73,8 +80,9 @@ class Fitting(Network):
             Samples ``(n, *input_shape)``, or a source, which has its own targets.
         y : array_like, optional
             Labels ``(n,)``, whole numbers, one-hot rows or names of classes; or ``(n, *space)``, of
-            which -1 does not count. With ``loss="mse"`` numbers ``(n, *output shape)``.
-        validation : float, (x, y) or Source, optional
+            which -1 does not count. For losses of numbers numbers ``(n, *output shape)``; with
+            ``loss="binary_cross_entropy"`` 0 or 1 for each of several labels, ``(n, labels)``.
+        validation : float, (x, y), (x, y, sample_weight) or Source, optional
             The part of the samples to hold out (0.2, say), or other samples. With a validation the
             best weights are kept, without one those of the last epoch.
         show : bool
@@ -106,8 +114,17 @@ class Fitting(Network):
             How the learning rate changes from step to step [2]_ [3]_.
         warmup : float
             The part of the run, from 0 to 1, in which the rate first grows from near 0.
-        loss : {"cross_entropy", "mse"}
-            For labels, or for numbers.
+        loss : str or Expr
+            For labels "cross_entropy", or "dice" [5]_ where every position has one; for several
+            labels at once "binary_cross_entropy"; for numbers "mse", "mae" or "huber" [6]_, the
+            squared, the absolute and Huber's error; or a formula of ``output`` and ``target``, such
+            as ``"log(cosh(output - target))"``, which is compiled with its derivative.
+        scale_targets : bool
+            Whether numbers are learned with mean 0 and standard deviation 1, as those of the
+            training samples then have; losses are of such numbers, what ``predict`` gives and all
+            metrics are in the units of ``y``. It applies to "mse", "mae", "huber" and formulas of
+            ``output - target`` alone; other formulas see ``y`` as it is. A model that was trained
+            on numbers before keeps what it has.
         smoothing : float
             Of the labels, at least 0 and below 1.
         metric : str, optional
@@ -123,9 +140,13 @@ class Fitting(Network):
             The part that stays at each step, 0.999 say, of an exponential moving average of the
             weights and of running statistics; in the first steps less stays. The average is what is
             validated and what the model has afterwards.
-        class_weight : "balanced" or sequence of float, optional
-            One number for each class: the loss is the weighted mean, as in PyTorch. "balanced":
-            samples / (classes * samples of the class). The validation is not weighted.
+        class_weight : "balanced", sequence of float or dict, optional
+            One number for each class, or for some by label: the loss is the weighted mean, as in
+            PyTorch. "balanced": samples / (classes * samples of the class). The validation is not
+            weighted.
+        sample_weight : array_like, optional
+            A number from 0 for each sample, ``(n,)``: what its loss is multiplied with, divided by
+            the mean of all. A part that is held out is validated with its weights.
         sampler : {"shuffled", "balanced"}
             Each sample once in an epoch, or as many draws, each class as likely as any other.
         freeze : str, int or sequence of str
@@ -184,6 +205,8 @@ class Fitting(Network):
         .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network",
            2015.
         .. [5] L. N. Smith, "Cyclical learning rates for training neural networks", 2015.
+        .. [5] F. Milletari, N. Navab and S. Ahmadi, "V-Net", 2016.
+        .. [6] P. J. Huber, "Robust estimation of a location parameter", 1964.
 
         Examples
         --------
@@ -207,13 +230,14 @@ class Fitting(Network):
             clip=clip,
             schedule=schedule,
             warmup=warmup,
-            loss=loss,
+            loss=loss,  # type: ignore[arg-type]
             smoothing=smoothing,
             metric=metric,
             metrics=(metrics,) if isinstance(metrics, str) else metrics,  # type: ignore[arg-type]
             patience=patience,
             ema=ema,
             class_weight=class_weight,  # type: ignore[arg-type]
+            scale_targets=scale_targets,
             sampler=sampler,
             freeze=freeze,  # type: ignore[arg-type]
             seed=seed,
@@ -222,21 +246,35 @@ class Fitting(Network):
         )
         learned_from = teacher_of(teacher, distil, temperature)
         watching = checked(callbacks)
-        train = as_source(x, y, self, wanted.loss)
+        train = as_source(x, y, self, wanted.loss, sample_weight)
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
         seen: Seen | None = None
-        if isinstance(validation, tuple) and len(validation) == 2:
-            held = in_units(as_source(*validation, self, wanted.loss), units)
-        elif is_source(validation):
-            held = in_units(validation, units)
-        elif validation is not None:
-            part = _part(validation)
-            seen = Seen(mark_of(train), part, wanted.seed)
-            train, held = split(train, part, wanted.seed)
-        history = self._trained(wanted, train, held, show, learned_from, watching)
+        with self._named(train.classes if _are_words(y) else None):
+            if isinstance(validation, tuple) and len(validation) in (2, 3):
+                held_x, held_y, *weights = validation
+                given = as_source(held_x, held_y, self, wanted.loss, *weights)
+                held = in_units(given, units)
+            elif is_source(validation):
+                held = in_units(validation, units)
+            elif validation is not None:
+                part = _part(validation)
+                seen = Seen(mark_of(train), part, wanted.seed)
+                train, held = split(train, part, wanted.seed)
+            history = self._trained(wanted, train, held, show, learned_from, watching)
         self._seen = seen
         return history
+
+    @contextmanager
+    def _named(self, classes: Sequence[str] | None) -> Iterator[None]:
+        """With these names of classes, if it has none; dropped again if the block fails."""
+        before = self.classes
+        self.classes = before if before is not None or classes is None else tuple(classes)
+        try:
+            yield
+        except BaseException:
+            self.classes = before
+            raise
 
     def _trained(
         self,
@@ -251,7 +289,7 @@ class Fitting(Network):
         from faltung.train.loop import Loop  # half of all modules, which prediction does not need
 
         with self._lock:
-            before = self.standard, self.units, self.layout
+            before = self.standard, self.units, self.layout, self.target_scale
             if self.units is None and self.standard is None:
                 self.layout = layout_in(train)
             if self.words is None:
@@ -259,13 +297,22 @@ class Fitting(Network):
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
+            check_targets(self, train, settings.loss)
+            if (
+                settings.scale_targets
+                and self.targets != "numbers"
+                and kind_of(settings.loss).scales
+            ):
+                self.target_scale = scale_of(train, self.graph.output.channels)
             try:
                 loop = Loop(
                     self, settings, train, held, show=show, teacher=teacher, callbacks=callbacks
                 )
             except BaseException:
-                self.standard, self.units, self.layout = before
+                self.standard, self.units, self.layout, self.target_scale = before
                 raise
+            if self.loss != settings.loss:
+                self.forget_programs()
             self.loss = settings.loss
             history = loop.run()
             loop.restore_best()
@@ -273,11 +320,17 @@ class Fitting(Network):
         return History(history, best=loop.best, notes=loop.closing, lr_test=points)
 
 
+def _are_words(y: object) -> bool:
+    """Whether labels are words, which a network then has for names of its classes."""
+    return y is not None and isinstance(next(iter(np.asarray(y).flat), None), str)
+
+
 def _part(validation: object) -> float:
     """A part of the samples to hold out. ValueError, TypeError."""
     if isinstance(validation, bool) or not isinstance(validation, int | float):
         raise FaltungTypeError(
-            f"validation={show(validation)}: must be a number, (x, y), a source or None"
+            f"validation={show(validation)}: must be a number, (x, y), (x, y, sample_weight), a "
+            "source or None"
         )
     if not 0 < validation < 1:
         raise FaltungError(

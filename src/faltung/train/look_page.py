@@ -78,12 +78,12 @@ def looked(
     means = outputs.reshape(len(outputs), -1).mean(1)
     order = [int(i) for i in np.argsort(-means, kind="stable")]
     first = order[0] if target is None else target
-    several = HEATS if model.loss == "cross_entropy" else 1
+    several = HEATS if model.targets in ("labels", "flags") else 1
     chosen = [first, *(i for i in order if i != first)][: min(several, len(order))]
     to = list(dict.fromkeys([where, *blocks]))
     seen = [model.look(x, watched, to, model.weights_of(number, 1)) for number in chosen]
     against = model.weights_of(first, 1)
-    if several > 1 and len(order) > 1:
+    if model.targets == "labels" and len(order) > 1:
         against -= (1 - against) / (len(order) - 1)
     compared = model.look(x, watched, to, against) if blocks else seen[0]
     return Looked(
@@ -125,11 +125,12 @@ def page(found: Looked, title: str, note: str = "") -> str:
         heats=_heats(found),
         layer=text(found.layer),
         classes=_classes(found),
-        is_class=model.loss == "cross_entropy",
+        is_class=model.targets in ("labels", "flags"),
         filters=None if weight is None else filters(weight),
         steps=shown,
         dead=_dead(shown),
         branched=any("branches" in one for one in shown),
+        compared=model.targets == "labels",
         areas=_areas(found),
     )
 
@@ -185,7 +186,7 @@ def _heats(found: Looked) -> list[dict[str, Any]]:
 def _classes(found: Looked) -> list[tuple[str, str, float, bool]]:
     """(name, value, part of the longest bar in percent, whether it is explained)."""
     values = found.outputs.reshape(len(found.outputs), -1).mean(1).astype(np.float64)
-    names, is_class = _names(found.model), found.model.loss == "cross_entropy"
+    names, is_class = _names(found.model), found.model.targets in ("labels", "flags")
     sort = np.argsort(-values, kind="stable") if is_class else np.arange(len(values))
     order = [int(i) for i in sort[:CLASSES]]
     order += [i for i in found.chosen[:1] if i not in order]
@@ -203,7 +204,7 @@ def _classes(found: Looked) -> list[tuple[str, str, float, bool]]:
 
 def _areas(found: Looked) -> list[dict[str, Any]]:
     """Where each class is, of a network that classifies each position."""
-    if found.outputs.ndim < 3 or found.model.loss != "cross_entropy":
+    if found.outputs.ndim < 3 or found.model.targets != "labels":
         return []
     names = _names(found.model)
     values = found.outputs.reshape(len(names), -1).mean(1)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.loader import Batch, Loader
-from faltung.data.source import Source
+from faltung.data.source import Source, weights_in
 from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import differentiate
+from faltung.graph.losses import targets_of
 from faltung.plan.words import Precision
 from faltung.program.accumulate import Accumulated
 from faltung.program.memory import require_training
@@ -28,13 +29,13 @@ from faltung.train import scores
 from faltung.train.averaging import Average
 from faltung.train.callbacks import Callback, ended, epoch_of, told
 from faltung.train.checkpoint_position import Position
-from faltung.train.checks import check_run, weights_of
-from faltung.train.closing import exploded, learned_nothing, overfits, why_stopped
+from faltung.train.checks import check_lessons, check_resumed, check_run, weights_of
+from faltung.train.closing import exploded, last_words
 from faltung.train.evaluate import evaluate
 from faltung.train.freezing import frozen
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.levels import follow, settle, settled
-from faltung.train.lr_find import RangeTest, range_test
+from faltung.train.lr_find import RangeTest, endless, range_test
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
@@ -86,6 +87,8 @@ class Loop:
         self.teacher = teacher
         if teacher is not None:
             teacher.check(model, settings.loss)
+            if weights_in(train) is not None:
+                raise FaltungError("sample_weight: does not go with a teacher; leave one out")
         self.loader = Loader(
             train,
             settings.batch,
@@ -96,8 +99,14 @@ class Loop:
         )
         rule = settings.rule()
         batch = min(settings.batch, len(train))
-        require_training(model.training_graph, len(rule.slots), batch, taken=True)
+        arrays = len(rule.slots) + (settings.accumulate > 1)  # the sum of gradients too
+        require_training(model.training_graph, arrays, batch, taken=True)
         self.class_weight = weights_of(settings, np.asarray(train.targets), model)
+        weights = weights_in(train)
+        # Losses are multiplied with weights whose mean over all samples is 1.
+        self._usual_weight = 1.0 if weights is None else float(weights.mean())
+        if teacher is not None:
+            check_lessons(settings, self.class_weight)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,
@@ -105,6 +114,8 @@ class Loop:
             frozen=self.frozen,
             weighted=self.class_weight is not None,
             distilled=teacher is not None and self._labels,
+            soft=settings.augment.mixes,
+            sample_weights=weights is not None,
         )
         self.slots = Slots(model.state, rule, self.frozen)
         self.average = Average(model, self.slots)
@@ -222,8 +233,8 @@ class Loop:
         epoch = self.loader.epoch(position.epoch, position.batch)
         batches = cast("Generator[Batch, None, None]", epoch)
         with closing(batches):  # a thread may be prefetching
-            for x, y, _ in batches:
-                self._batch(x, y, show)
+            for batch in batches:
+                self._batch(batch, show)
                 if not self._between_steps:
                     continue
                 if interrupted():
@@ -236,10 +247,11 @@ class Loop:
         self.model.changed()
         self._close(start, pace, show)
 
-    def _batch(self, x: Array, y: Array, show: Progress | None) -> None:
+    def _batch(self, batch: Batch, show: Progress | None) -> None:
         """One batch; its results are added to the sums of the epoch."""
+        x = batch.x
         position, step = self.position, self.step(len(x))
-        loss, right = self._learn(x, y, self.schedule(position.step), position.step)
+        loss, right = self._learn(batch, self.schedule(position.step), position.step)
         self._check_finite("loss", loss, f", batch {position.batch + 1}")
         position.step += 1
         position.batch += 1
@@ -249,20 +261,22 @@ class Loop:
         position.right += right
         position.rows += step.rows
         if show is not None:
-            show.batch(loss, right / step.rows if self._labels else None, len(x))
+            show.batch(loss, right / step.rows if self._classified else None, len(x))
 
-    def _learn(self, x: Array, y: Array, lr: float, batch: int) -> tuple[float, int]:
+    def _learn(self, given: Batch, lr: float, batch: int) -> tuple[float, int]:
         """Train on a batch, the number ``batch`` of the run from 0: its loss, and how many rows
         were right. The parameters change where a step of the optimizer ends.
         """
+        x, y = given.x, given.y
+        weight = None if given.weight is None else given.weight / self._usual_weight
         step, model = self.step(len(x)), self.model
-        given = model.checked_tokens(x) if model.tokens else x.astype(model.graph.dtype, copy=False)
-        target = y if step.training.target.kind == "int" else y.reshape(len(y), *step.shape)
+        seen = model.checked_tokens(x) if model.tokens else x.astype(model.graph.dtype, copy=False)
+        target = y if step.training.targets == "labels" else model.scaled(y)
         lesson = Lesson(target, None)
         if self.teacher is not None:
             lesson = self.teacher.lesson(x, target, model, self.settings.loss)
         number, ends = self.schedule.step(batch), self.schedule.ends_step(batch)
-        step.feed(given, lesson.target, lesson.answers)
+        step.feed(seen, lesson.target, lesson.answers, weight=weight)
         # Each batch has its own zeros of dropout, also where several share a step.
         step.run(lr=lr, step=number if self._sum is None else batch, seed=self.settings.seed)
         if self._sum is not None:
@@ -282,7 +296,9 @@ class Loop:
         """Replace the learning rate "find" by a number, here and in the folder of the run. Weights
         and optimizer are as before.
         """
-        state, batches = self.model.state, self._endless()
+        if show is not None:
+            show.note("trying learning rates, from far too small to far too large")
+        state, batches = self.model.state, endless(self.loader)
         before, place = state.memory.copy(), count()
 
         def train(rate: float) -> float:
@@ -290,9 +306,9 @@ class Loop:
             for number in place:
                 if interrupted():
                     raise Stopped
-                x, y, _ = next(batches)
-                loss = self._learn(x, y, rate, number)[0]
-                weight = self.step(len(x)).weight
+                given = next(batches)
+                loss = self._learn(given, rate, number)[0]
+                weight = self.step(len(given.x)).weight
                 losses, total = losses + loss * weight, total + weight
                 if self.schedule.ends_step(number):
                     break
@@ -313,12 +329,6 @@ class Loop:
         if show is not None:
             show.note(f"lr {found.lr:g}: found by a range test of {len(found.points)} steps")
 
-    def _endless(self) -> Generator[Batch, None, None]:
-        """The batches of one epoch after another."""
-        for epoch in count():
-            with closing(cast("Generator[Batch, None, None]", self.loader.epoch(epoch))) as batches:
-                yield from batches
-
     def _check_finite(self, name: str, loss: float, where: str = "") -> None:
         if not math.isfinite(loss):
             place = f"in epoch {self.position.epoch + 1}{where}"
@@ -327,6 +337,11 @@ class Loop:
     @property
     def _labels(self) -> bool:
         return self.settings.loss == "cross_entropy"
+
+    @property
+    def _classified(self) -> bool:
+        """Whether answers can be right."""
+        return targets_of(self.settings.loss) != "numbers"
 
     def _close(self, start: float, pace: float, show: Progress | None) -> None:
         """End an epoch: validation, metrics, the best weights, callbacks, perhaps a checkpoint."""
@@ -365,7 +380,7 @@ class Loop:
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
             loss=position.loss / (position.weight or 1.0),
-            accuracy=position.right / max(1, position.rows) if self._labels else None,
+            accuracy=position.right / max(1, position.rows) if self._classified else None,
             val_loss=held.get("loss"),
             val_accuracy=held.get("accuracy"),
             seconds=seconds,
@@ -375,14 +390,8 @@ class Loop:
 
     def _close_run(self, show: Progress | None) -> None:
         """Say at the end what is worth saying of the run as a whole."""
-        settings, typed, epoch = self.settings, self.typed, self.position.epoch
         kept = self.position.best_epoch + 1 if self.held is not None else None
-        lines = (
-            why_stopped(settings, epoch, kept or epoch, self._stopped_by, typed),
-            learned_nothing(self.history, settings, typed)
-            or overfits(self.history, settings, kept, typed),
-        )
-        self.closing = tuple(line for line in lines if line is not None)
+        self.closing = last_words(self.history, self.settings, kept, self._stopped_by, self.typed)
         for line in self.closing if show is not None else ():
             show.note(line)  # type: ignore[union-attr]
 
@@ -467,12 +476,7 @@ class Loop:
             self.position = Position.from_dict(last.position, len(self.loader))
         except ValueError as error:
             raise FaltungError(f"{where}: {error}") from None
-        lengthened = self.settings.lengthened
-        if lengthened and lengthened[-1][1] > self.position.step:
-            raise FaltungError(
-                f"{where}: step {self.position.step}: must be at least {lengthened[-1][1]}, where "
-                "the run got another length"
-            )
+        check_resumed(self.settings, self.position.step, folder.path)
         self.history = list(folder.history)
         if len(self.history) != self.position.epoch:
             raise FaltungError(

@@ -4,7 +4,7 @@ from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
-from faltung.graph.losses import LOSSES
+from faltung.graph.losses import check_loss
 from faltung.plan.words import PRECISIONS
 
 # Entries of ``Model.about`` and their types. With NoneType an entry is optional.
@@ -18,6 +18,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "classes": (list, tuple, type(None)),
     "standard": (dict, type(None)),
     "units": (dict, type(None)),
+    "target_scale": (dict, type(None)),
     "layout": (str, type(None)),
     "words": (str, type(None)),
 }
@@ -33,8 +34,8 @@ def checked(about: Any) -> dict[str, Any]:
     for name, kinds in ENTRIES.items():
         if not isinstance(about.get(name), kinds):
             raise FaltungError(f"{name}={show(about.get(name))}: must be {kinds[0].__name__}")
-    if about.get("loss") not in (None, *LOSSES):
-        raise FaltungError(f"loss={show(about['loss'])}: must be one of {', '.join(LOSSES)}")
+    if about.get("loss") is not None:
+        check_loss(about["loss"])
     precision = about.get("precision")
     if precision not in (None, *PRECISIONS):
         names = ", ".join(PRECISIONS)

@@ -82,6 +82,7 @@ class Model(Exchange, Fitting):
         y: npt.ArrayLike | None = None,
         *,
         metric: str | Sequence[str] = (),
+        sample_weight: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
         """The loss, and for labels the accuracy, over samples and their targets.
 
@@ -92,14 +93,17 @@ class Model(Exchange, Fitting):
         y : array_like, optional
             Labels ``(n,)``, whole numbers, one-hot rows or names of classes; or ``(n, *space)``, of
             which -1 does not count. For a model that was trained on numbers, numbers ``(n, *output
-            shape)``.
+            shape)``; for one of several labels at once 0 or 1 for each.
         metric : str or sequence of str
             Further metrics, by the definitions of scikit-learn: "f1", "auc", ... as in ``fit``.
+        sample_weight : array_like, optional
+            A number from 0 for each sample, ``(n,)``: loss and metrics are weighted by them.
 
         Returns
         -------
         dict
-            "loss", the mean over samples, for labels "accuracy", from 0 to 1, and the metrics. A
+            "loss", the mean over samples (of numbers as they were learned, with deviation 1),
+            for labels "accuracy", from 0 to 1, and the metrics. A
             model that was never trained counts as a classifier if the targets are labels.
 
         Warns
@@ -125,7 +129,7 @@ class Model(Exchange, Fitting):
             targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         metrics = [metric] if isinstance(metric, str) else list(metric)
-        source = as_source(x, y, self, loss)
+        source = as_source(x, y, self, loss, sample_weight)
         found = evaluate(self, source, loss, metrics=metrics).metrics()
         seen.warn(self, self._seen, source, loss, metrics)
         return found

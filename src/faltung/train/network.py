@@ -32,6 +32,7 @@ from faltung.program.state import State
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.insight import Insight
 from faltung.train.metadata import checked
+from faltung.train.target_scale import check_scale
 
 if TYPE_CHECKING:
     from faltung.program.tiles import Memory, Tiles
@@ -79,13 +80,15 @@ class Network(Insight):
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
+        # What numbers were learned as, to answer in their units; None for others.
+        self.target_scale: Standard | None = None
         # Where the channels lay in the arrays it was trained on; it decides where both would fit.
         self.layout: Layout = "first"
         # Of texts, which the numbers of their words stand for; None where these are given.
         self.words: tuple[str, ...] | None = None
         self._check()
         # What it was trained on; None before that is known.
-        self.loss: Loss | None = None if classes is None else "cross_entropy"
+        self.loss: Loss | str | None = None if classes is None else "cross_entropy"
         require_network(self.training_graph)
         self._state = state_of(self.training_graph.parameters, dtype)
         # The seed of first parameters that are not drawn yet: a file that is read replaces them.
@@ -209,6 +212,12 @@ class Network(Insight):
         for tiles in self._sizes.values():
             tiles.changed()
 
+    def forget_programs(self) -> None:
+        """Drop what was compiled: what ends a program has changed."""
+        self._programs.clear()
+        self._fresh.clear()
+        self._sizes.clear()
+
     def __repr__(self) -> str:
         count = sum(p.size for p in self.graph.parameters if p.trained)
         parts = [f"{self.input_shape} -> {self.graph.output.shape}", f"{count:,} parameters"]
@@ -284,6 +293,7 @@ class Network(Insight):
             "standard": None if self.standard is None else self.standard.as_dict(),
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
+            **({} if self.target_scale is None else {"target_scale": self.target_scale.as_dict()}),
             **({} if self.words is None else {"words": as_text(self.words)}),
         }
 
@@ -295,6 +305,7 @@ class Network(Insight):
         try:
             given = checked(about)
             standard, units = given.pop("standard"), given.pop("units")
+            scale = given.pop("target_scale")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             layout = as_layout("layout", given.pop("layout") or "first")
             words = given.pop("words")
@@ -307,6 +318,8 @@ class Network(Insight):
                 units=None if units is None else Units.from_dict(units),
                 seed=seed,
             )
+            made.target_scale = None if scale is None else Standard.from_dict(scale)
+            check_scale(made.target_scale, made.graph.output.channels)
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
         made.loss, made.layout, made.words = loss, layout, vocabulary

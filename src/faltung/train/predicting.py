@@ -17,7 +17,7 @@ from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.geometry.check import truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
-from faltung.graph.losses import Loss
+from faltung.graph.losses import Loss, Targets, targets_of, with_sigmoid
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
@@ -27,6 +27,8 @@ from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
 from faltung.train.batches import batches
+from faltung.train.target_scale import scaled as scaled_targets
+from faltung.train.target_scale import unscaled
 
 if TYPE_CHECKING:
     from faltung.program.tiles import Memory, Tiles
@@ -45,7 +47,8 @@ class Predicting:
     standard: Standard | None
     units: Units | None
     layout: Layout
-    loss: Loss | None
+    loss: Loss | str | None
+    target_scale: Standard | None
     precision: Precision
     tokens: bool
     _at_once: int
@@ -65,6 +68,13 @@ class Predicting:
         """The parameters in memory."""
         raise NotImplementedError
 
+    @property
+    def targets(self) -> Targets | None:
+        """What the network was trained on: "labels", "flags" (several labels at once) or "numbers";
+        None for one that was not.
+        """
+        return None if self.loss is None else targets_of(self.loss)
+
     def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
         """The network compiled for batches of one size, with the parameters as they are now.
 
@@ -73,7 +83,8 @@ class Predicting:
         batch : int
             How many samples one call takes.
         softmax : bool
-            Whether the outputs are probabilities along the channels.
+            Whether the outputs are probabilities along the channels, or of a model of several
+            labels at once each a probability; else what the last layer makes.
 
         Returns
         -------
@@ -85,13 +96,9 @@ class Predicting:
             key = whole("batch", batch, 1), truth("softmax", softmax)
             found = self._programs.pop(key, None)
             if found is None:
+                graph, last = self._ended(self.graph, softmax)
                 found = Inference(
-                    self.graph,
-                    self.state,
-                    batch,
-                    softmax=softmax,
-                    precision=self.precision,
-                    keep=True,
+                    graph, self.state, batch, softmax=last, precision=self.precision, keep=True
                 )
             elif key not in self._fresh:
                 found.refresh()
@@ -141,8 +148,9 @@ class Predicting:
             Whole numbers for a network with ``tokens``. Samples may be larger or smaller than
             those of the training, if the network has no layer that is made for one size.
         softmax : bool, optional
-            Whether the outputs become probabilities along the channels. By default they do if the
-            model has classes or was trained on labels.
+            Whether the outputs become probabilities along the channels, or of a model of several
+            labels at once (``loss="binary_cross_entropy"``) each by a sigmoid. By default they do
+            if the model has classes or was trained on labels.
         tile : int, or one int for each spatial axis, optional
             Of a picture of another size, or one that is stored elsewhere: positions of the output
             that are computed at a time. By default as many as fit in a part of the memory. It does
@@ -156,7 +164,8 @@ class Predicting:
         -------
         ndarray or Dask array
             ``(n, outputs, *space)`` in the dtype of the model, of one of 16 bits in float32,
-            without ``n`` for a single sample. ``out``, if it is given. Of a Dask array a Dask
+            without ``n`` for a single sample. Of a model that was trained on numbers they are in
+            the units of its targets. ``out``, if it is given. Of a Dask array a Dask
             array that has computed nothing, with a chunk for each tile.
             The bits of a sample's result do not depend on the other samples, nor on tiles.
 
@@ -233,12 +242,12 @@ class Predicting:
                 from faltung.program.tiles import Memory, Tiles
                 from faltung.train.any_size import graph_for
 
-                graph = graph_for(self.net, self.graph, key[0])
+                graph, last = self._ended(graph_for(self.net, self.graph, key[0]), softmax)
                 self._memory = self._memory or Memory()
                 found = Tiles(
                     graph,
                     self.state,
-                    softmax=softmax,
+                    softmax=last,
                     precision=self.precision,
                     memory=self._memory,
                 )
@@ -254,21 +263,43 @@ class Predicting:
         with self._lock:
             if window is None and space == self.input_shape[1:]:
                 made: Array = self.program(1, softmax=softmax)(x[np.newaxis])[0]
-                return made
-            tiles = self.sized(space, softmax)
-            return tiles.at_once(x) if window is None else tiles.run(window, x)
+            else:
+                tiles = self.sized(space, softmax)
+                made = tiles.at_once(x) if window is None else tiles.run(window, x)
+            return made if softmax else self.unscaled(made[np.newaxis])[0]
 
     def part_in(self, x: Array, divisor: float) -> Array:
         """A part of a stored sample (C, *sizes) as the network takes it."""
         divided = x if divisor == 1 else scaled(x, divisor)
         return np.ascontiguousarray(self.standardised(divided[np.newaxis])[0])
 
-    def outputs(self, x: Array, *, softmax: bool | None = None) -> Array:
-        """The outputs for samples (n, *input_shape) as a source reads them: already divided."""
-        return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
+    def outputs(self, x: Array, *, softmax: bool | None = None, finished: bool = True) -> Array:
+        """The outputs for samples (n, *input_shape) as a source reads them: already divided.
+        ``finished``: as ``predict`` gives them, not as the last layer makes them.
+        """
+        likely = finished and self._softmax(softmax)
+        made = self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), likely, finished)
+        return made
 
     def _softmax(self, asked: bool | None) -> bool:
-        return self.loss == "cross_entropy" if asked is None else truth("softmax", asked)
+        """Whether answers are probabilities."""
+        if asked is not None:
+            return truth("softmax", asked)
+        return self.targets in ("labels", "flags")
+
+    def _ended(self, graph: Graph, softmax: bool) -> tuple[Graph, bool]:
+        """The graph of a program, and whether that ends it with a softmax."""
+        if softmax and self.targets == "flags":
+            return with_sigmoid(graph), False
+        return graph, softmax
+
+    def scaled(self, targets: Array) -> Array:
+        """Targets (n, ...) as the network learns them, (n, *output shape)."""
+        return scaled_targets(self.target_scale, targets, self.graph.output.shape, self.graph.dtype)
+
+    def unscaled(self, made: Array) -> Array:
+        """Outputs of the network (n, outputs, ...) in the units of its targets."""
+        return unscaled(self.target_scale, made)
 
     def _samples(self, x: Array) -> tuple[Array, bool] | None:
         kind = "text" if self.tokens else "picture"  # any kind with channels
@@ -328,7 +359,13 @@ class Predicting:
 
         return check_tokens(x, min(tables))
 
-    def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:
+    def _outputs(
+        self,
+        read: Callable[[Array], Array],
+        count: int,
+        softmax: bool,
+        finished: bool = True,
+    ) -> Array:
         """The outputs of samples that are read by their numbers, some at once; the last batch is
         filled up with zeros.
         """
@@ -343,4 +380,4 @@ class Predicting:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
                 made[start:end] = self.program(batch, softmax=softmax)(part)[: end - start]
                 start = end
-        return made
+        return made if softmax or not finished else self.unscaled(made)

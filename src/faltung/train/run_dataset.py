@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, kind_of_sample, layout_in, split
+from faltung.data.source import Source, kind_of_sample, layout_in, split, weights_in
 from faltung.data.targets import TargetKind
 from faltung.data.tokenizer import as_text, from_text
 from faltung.geometry.check import show
@@ -205,6 +205,9 @@ def described(source: Source) -> dict[str, Any]:
             digest.update(repr(name).encode("utf-8", "surrogatepass") + b"\0")
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
+    weights = weights_in(source)
+    if weights is not None:
+        digest.update(weights.tobytes())
     if (words := getattr(source, "words", None)) is not None:
         digest.update(as_text(words).encode("utf-8", "surrogatepass"))
     found = {

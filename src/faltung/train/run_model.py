@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy.typing as npt
 from faltung.data.standard import Standard
 from faltung.geometry.conv import NARROW, Kept
 from faltung.geometry.errors import FaltungError
-from faltung.graph.ops import Convolve
-from faltung.graph.value import Graph
+from faltung.geometry.expr import operand
+from faltung.graph.ops import Convolve, Elementwise
+from faltung.graph.value import Graph, Node, Parameter, Value
 from faltung.nn import BatchNorm, Sequential, build
 from faltung.train.model import Model
 from faltung.train.network import Network
@@ -77,10 +79,35 @@ def export(
         return
     from faltung.formats.onnx_export import export_onnx
 
-    graph, parameters = with_standard(model)
+    graph, parameters = with_scale(*with_standard(model), model.target_scale)
     said = {} if model.units is None else {"units": json.dumps(model.units.as_dict())}
     stored = model.dtype if model.dtype in NARROW else ""
     export_onnx(graph, parameters, path, classes=model.classes, metadata=said, stored=stored)
+
+
+def with_scale(
+    graph: Graph, parameters: dict[str, npt.NDArray[Any]], scale: Standard | None
+) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
+    """A graph and its parameters, whose outputs are in the units of the targets."""
+    if scale is None:
+        return graph, parameters
+    output = graph.output
+    made, values = dict(parameters), []
+    for name, numbers in (("std", scale.std), ("mean", scale.mean)):
+        value = Value(f"target_scale.{name}", (output.channels,), batched=False)
+        made[value.name] = np.asarray(numbers, graph.dtype)
+        values.append(Parameter(value, value.shape, value.shape, (0,), trained=False))
+    wide = replace(output, name="output in units")
+    formula = operand(0) * operand(1) + operand(2)
+    inputs = (output, *(p.value for p in values))
+    node = Node(Elementwise(output.shape, (formula,)), inputs, (wide,), "target_scale")
+    ended = replace(
+        graph,
+        nodes=(*graph.nodes, node),
+        outputs=(wide, *graph.outputs[1:]),
+        parameters=(*graph.parameters, *values),
+    )
+    return ended, made
 
 
 def with_standard(model: Network) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.graph.losses import Kind, check_loss, kind_of
 from faltung.nets.table import NETS, row
 from faltung.train.origin import check_table
 from faltung.train.run_folder import CONFIG, RunFolder
@@ -52,10 +53,14 @@ def _check_net(net: Mapping[str, Any], where: str) -> None:
 def _check_model(model: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
     """What is optional for a model in general, but not for the model of this run."""
     trained, data = config["train"], config["data"]
-    labels = trained.get("loss") != "mse"
-    wanted = {"loss": True, "classes": labels, "standard": data.get("kind") != "text"}
+    kind = _kind(trained.get("loss"), where)
+    wanted = {"loss": True, "standard": data.get("kind") != "text"}
+    if kind.targets != "flags":  # which may have names
+        wanted["classes"] = kind.targets == "labels"
     if "from" in config:  # as the other network had it
         wanted["standard"] = bool(config["from"]["standard"])
+    else:
+        wanted["target_scale"] = kind.scales and trained.get("scale_targets", False) is True
     wanted["units"] = data.get("kind") != "text"
     wanted["layout"] = data.get("layout") == "last"
     wanted["precision"] = trained.get("precision") != "fast"
@@ -70,3 +75,11 @@ def _check_model(model: Mapping[str, Any], config: Mapping[str, Any], where: str
                 f"{where}: model.{name}={show(model[name])}: must be train.{name}, "
                 f"{show(trained.get(name))}"
             )
+
+
+def _kind(loss: object, where: str) -> Kind:
+    """What the loss of a run is. ValueError naming the file."""
+    try:
+        return kind_of(check_loss(loss))
+    except (TypeError, ValueError) as error:
+        raise FaltungError(f"{where}: [train]: {error}") from None

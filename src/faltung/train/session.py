@@ -19,6 +19,7 @@ from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
+from faltung.graph.losses import check_loss, kind_of, targets_of
 from faltung.nets.table import check_rank, key, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
@@ -41,11 +42,10 @@ from faltung.train.run_tables import check_tables
 from faltung.train.run_teacher import open_teacher, teacher_again
 from faltung.train.session_report import length_note, notes, parameters, report_data
 from faltung.train.settings import Settings
+from faltung.train.target_scale import scale_of
 from faltung.train.teacher import Teacher, check_alone
 from faltung.train.vocabulary import largest_token, rows, vocabulary
 
-# What targets are read as for a loss.
-TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -180,11 +180,11 @@ def create(
     else:
         taught = open_teacher(teacher, distil, temperature)
     path = data if data in NAMED else os.path.abspath(data)
-    loss = (settings or {}).get("loss", LOSS)
+    loss = check_loss((settings or {}).get("loss", LOSS))
     about = {"path": path, "strict": False, **(reading or {})}
     if val is not None:
         about["val"] = val if val in NAMED else os.path.abspath(val)
-    about["targets"] = TARGETS.get(loss, "labels")
+    about["targets"] = targets_of(loss)
     options = dict(options or {})
     if net is not None and net.lower().endswith(".onnx"):
         if start is not None:
@@ -235,12 +235,13 @@ def create(
         source.shape,
         tokens=tokens,
         seed=wanted.seed,
-        classes=source.classes,
+        classes=source.classes or getattr(source, "label_names", None),
         standard=standard,
         units=units,
         precision=wanted.precision,
     )
     model.loss, model.layout = wanted.loss, layout_in(source)
+    _scale_targets(model, wanted, train, origin)
     model.words = getattr(source, "words", None)
     near = RunFolder.place(out)
     began = {}
@@ -264,6 +265,19 @@ def create(
     return session
 
 
+def _scale_targets(model: Model, settings: Settings, train: Source, origin: Origin | None) -> None:
+    """Note what numbers are learned as: as in the run that this one starts from, if its outputs
+    are of numbers too.
+    """
+    kind, outputs = kind_of(settings.loss), model.graph.output.channels
+    other = None if origin is None else origin.model
+    both = other is not None and other.targets == kind.targets == "numbers"
+    if both and other is not None and other.graph.output.channels == outputs:
+        model.target_scale = other.target_scale
+    elif kind.scales and settings.scale_targets and not train.targets.size % outputs:
+        model.target_scale = scale_of(train, outputs)
+
+
 def _check_held_out(
     held_out: float | None, settings: Mapping[str, Any], val: str | None = None
 ) -> None:
@@ -279,10 +293,12 @@ def _check_held_out(
         raise FaltungError(
             f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
-    for name in ("patience", "metric"):
+    for name in ("patience", "metric", "metrics"):
         if held_out == 0 and settings.get(name) is not None:
+            said = settings[name]
+            said = ",".join(said) if isinstance(said, list) else said
             raise FaltungError(
-                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={said}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
@@ -332,10 +348,13 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     where = f"data={show(data)}"
     if not source.targets.size:
         raise FaltungError(f"{where}: has no targets to train on")
-    if loss == "cross_entropy" and source.classes is None:
+    labels = targets_of(loss) == "labels"
+    if labels and source.classes is None:
         raise FaltungError(f"{where}: has numbers, not classes; train with --loss mse")
-    if loss == "mse" and source.classes is not None:
-        raise FaltungError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
+    if not labels and source.classes is not None:
+        what = "several labels at once" if targets_of(loss) == "flags" else "numbers"
+        needs = "y of (n, labels), each 0 or 1" if targets_of(loss) == "flags" else "floats"
+        raise FaltungError(f"{where}: has classes, not {what}; --loss {loss} needs {needs}")
     if source.classes:
         check_two_classes(source.targets, source.classes, where)
     return len(source.classes) if source.classes else source.targets.shape[1]

@@ -123,7 +123,8 @@ def of_model(
     """
     confusion, mistakes = None, []
     classes = model.classes or ()
-    if found is not None and found.right is not None and found.outputs is not None and classes:
+    one = found is not None and found.right is not None and found.targets.dtype.kind in "iu"
+    if one and found is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
         if len(classes) <= COUNTED_CLASSES:
             confusion = confusion_matrix(found.targets, said, len(classes))

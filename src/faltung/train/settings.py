@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
-from faltung.geometry.check import is_sequence, show, whole
+from faltung.geometry.check import is_sequence, one_of, show, truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
-from faltung.graph.losses import Loss
+from faltung.graph.losses import Loss, check_loss, targets_of
 from faltung.plan.words import PRECISIONS, Precision
 from faltung.program.optimizer import (
     OPTIMIZERS,
@@ -22,13 +22,13 @@ from faltung.program.optimizer import (
     Rule,
 )
 from faltung.train import defaults, scores
+from faltung.train.class_weight import BALANCED, Given, as_setting
 from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 
 # Settings that take one of a few names.
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
-    "loss": ("cross_entropy", "mse"),
     "precision": PRECISIONS,
     "sampler": tuple(SAMPLERS),
 }
@@ -43,10 +43,14 @@ NOTHING = {
     "class_weight": "none",
 }
 # What runs did before there was a setting that their file therefore lacks.
-BEFORE: dict[str, Any] = {"accumulate": 1, "ema": "none", "metrics": []}
+BEFORE: dict[str, Any] = {
+    "accumulate": 1,
+    "ema": "none",
+    "metrics": [],
+    "scale_targets": False,
+}
 # Settings under the names that they had before.
 FORMERLY = {"class_weights": "class_weight"}
-BALANCED = "balanced"
 FIND = "find"  # the learning rate that a range test suggests
 
 
@@ -57,16 +61,17 @@ class Settings:
     epochs, batch, seed: whole numbers. accumulate: of how many batches a step of the optimizer has
     the gradient. ema: the part of a moving average of the weights that stays at a step; it is what
     is validated and kept. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps ``nesterov``.
-    loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the largest norm of all
-    gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part of
-    the run. metric: a row of ``SCORES``, by which the best validation is chosen; None is the usual
-    one of the loss. metrics: further ones that are noted. patience: epochs without a better
-    validation after which the run ends. class_weight: "balanced", or one number for each class.
-    sampler: "shuffled", or "balanced": each class as often as any other. freeze: layers that are
-    not trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that
-    are plain sums of products. lengthened: for each time that the run got another length, how many
-    epochs it had before, and until which step. ValueError, TypeError: an invalid number or name, or
-    a setting that would have no effect.
+    loss: a row of ``LOSSES`` or a formula of output and target. scale_targets: whether numbers are
+    learned with mean 0 and deviation 1. smoothing: of the labels, 0 to 1. clip: the largest norm of
+    all gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part
+    of the run. metric: a row of ``SCORES``, by which the best validation is chosen; None is the
+    usual one of the loss. metrics: further ones that are noted. patience: epochs without a better
+    validation after which the run ends. class_weight: "balanced", one number for each class, or
+    weights by label. sampler: "shuffled", or "balanced": each class as often as any other. freeze:
+    layers that are not trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for
+    convolutions that are plain sums of products. lengthened: for each time that the run got another
+    length, how many epochs it had before, and until which step. ValueError, TypeError: an invalid
+    number or name, or a setting that would have no effect.
     """
 
     epochs: int = defaults.EPOCHS
@@ -80,13 +85,14 @@ class Settings:
     clip: float | None = None
     schedule: ScheduleName = defaults.SCHEDULE
     warmup: float = defaults.WARMUP
-    loss: Loss = defaults.LOSS
+    loss: Loss | str = defaults.LOSS
+    scale_targets: bool = True
     smoothing: float = defaults.SMOOTHING
     metric: str | None = None
     metrics: tuple[str, ...] = ()
     patience: int | None = None
     ema: float | None = None
-    class_weight: str | tuple[float, ...] | None = None
+    class_weight: Given | None = None
     sampler: Sampler = defaults.SAMPLER
     freeze: tuple[str, ...] = ()
     seed: int = defaults.SEED
@@ -100,19 +106,18 @@ class Settings:
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, whole(name, value, least))
         for name, names in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in names:
-                raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(names)}")
+            one_of(name, getattr(self, name), names)
         for name in _BOUNDS:
             _number(self, name)
-        if not isinstance(self.nesterov, bool):
-            raise FaltungTypeError(f"nesterov={show(self.nesterov)}: must be True or False")
+        for name in ("nesterov", "scale_targets"):
+            truth(name, getattr(self, name))
+        object.__setattr__(self, "loss", check_loss(self.loss))
         if not isinstance(self.augment, Augment):
             raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
         if self.metric is not None:
             scores.check_score(self.metric, self.loss)
         object.__setattr__(self, "metrics", _metrics(self.metrics, self.loss))
-        object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
+        object.__setattr__(self, "class_weight", as_setting(self.class_weight))
         object.__setattr__(self, "freeze", _freeze(self.freeze))
         object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
         self._check_effects()
@@ -131,12 +136,13 @@ class Settings:
             raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
-        if self.class_weight is not None and self.loss != "cross_entropy":
+        labels = targets_of(self.loss) == "labels"
+        if self.class_weight is not None and not labels:
             raise FaltungError(
                 f"class_weight={show(self.class_weight)}: applies to labels, not to "
                 f"loss={self.loss!r}"
             )
-        if self.sampler == BALANCED and self.loss != "cross_entropy":
+        if self.sampler == BALANCED and not labels:
             raise FaltungError(
                 f"sampler={self.sampler!r}: applies to labels, not to loss={self.loss!r}"
             )
@@ -235,27 +241,7 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _class_weight(value: object) -> str | tuple[float, ...] | None:
-    """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
-    if value is None or (isinstance(value, str) and value == BALANCED):
-        return value
-    if not is_sequence(value):
-        raise FaltungTypeError(
-            f"class_weight={show(value)}: must be {BALANCED!r} or one number for each class"
-        )
-    made = []
-    for weight in value:  # type: ignore[attr-defined]
-        if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise FaltungTypeError(f"class_weight: {show(weight)}: must be a number")
-        made.append(float(weight))
-        if not 0 <= made[-1] < float("inf"):
-            raise FaltungError(f"class_weight: {show(weight)}: must be at least 0 and finite")
-    if not any(made):
-        raise FaltungError(f"class_weight={show(value)}: must not all be 0")
-    return tuple(made)
-
-
-def _metrics(value: object, loss: Loss) -> tuple[str, ...]:
+def _metrics(value: object, loss: str) -> tuple[str, ...]:
     """Names of scores, each once. TypeError, ValueError."""
     if not is_sequence(value):
         raise FaltungTypeError(f'metrics={show(value)}: must be a list of names, such as ["f1"]')

@@ -99,6 +99,10 @@ class Teacher:
                 f"teacher: {what} knows the classes {said[0]}, this network {said[1]}: must be "
                 "the same, in the same order"
             )
+        if loss not in ("cross_entropy", "mse"):
+            raise FaltungError(
+                f"loss={loss!r}: a teacher goes with 'cross_entropy' or 'mse'; leave it out"
+            )
         if self._given and loss != "cross_entropy":
             raise FaltungError(
                 f"temperature={self.temperature:g}: applies to labels, not to loss={loss!r}"
@@ -108,6 +112,8 @@ class Teacher:
         """What a batch is learned from. x: as the student sees it, in float32, or tokens."""
         seen = self._seen(x, student)
         answers = self._program(len(seen), loss)(seen).astype(student.graph.dtype, copy=False)
+        if loss != "cross_entropy" and self.model.target_scale != student.target_scale:
+            answers = student.scaled(self.model.unscaled(answers))
         if loss == "cross_entropy":
             return Lesson(target, answers)
         wanted = target.reshape(answers.shape).astype(np.float64)

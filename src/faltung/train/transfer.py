@@ -60,6 +60,8 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
         model.standard = other.standard
     if model.units is None:
         model.units = other.units
+    if model.loss is None and model.graph.output.channels == other.graph.output.channels:
+        model.target_scale = other.target_scale
     return in_order(model, anew)
 
 
