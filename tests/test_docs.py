@@ -167,7 +167,7 @@ def test_your_own_pictures(tmp_path: Path) -> None:
             assert line.startswith("faltung ")
             printed.append(run("-m", *shlex.split(line)))
     assert (tmp_path / "mine" / "report.html").exists() and (tmp_path / "mine.onnx").exists()
-    assert (tmp_path / "mine" / "look-000" / "grad-cam.png").exists()
+    assert (tmp_path / "mine" / "look-000.html").exists()
     again = run("-c", "\n".join(others))
     losses = [line for line in printed[0].splitlines() if line.startswith("epoch")]
     for ours, theirs in zip(losses, again.splitlines(), strict=False):

@@ -42,6 +42,7 @@ FRAMEWORKS = {
 # What comes with an extra: where it may be used. Inside functions alone, so that nobody needs it
 # who does not ask for what it does.
 EXTRAS = {
+    "IPython": ("train",),  # is there in a notebook
     "PIL": ("data", "train", "cli"),
     "alembic": ("train",),  # what MLflow needs for its database
     "av": ("data",),

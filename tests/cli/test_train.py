@@ -337,6 +337,7 @@ X, Y = shapes(12)
         ({}, ["--nesterov"], "--nesterov: applies to sgd"),
         ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
         ({}, ["--held-out=0", "--patience=3"], "--patience=3: with --held-out 0 there is nothing"),
+        ({}, ["--held-out=0", "--metrics=f1,auc"], "--metrics=f1,auc: with --held-out 0 there is"),
         ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
         ({}, ["--class-weight=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
         ({}, ["--class-weight=1;2"], "--class-weight=1;2: must be balanced, a number for"),

@@ -24,6 +24,7 @@ from faltung import Model, nn
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.jit.compile import counts
 from faltung.nets.mlp import mlp
+from faltung.runtime.threads import VARIABLES, get_threads
 from faltung.sklearn import ConvClassifier, ConvRegressor
 
 RNG = np.random.default_rng(0)
@@ -37,8 +38,12 @@ def test_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> 
     check(estimator)
 
 
-def test_pipeline_and_search() -> None:
-    """In two processes, which find the kernels of the first on disk."""
+def test_pipeline_and_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two processes, which find the kernels of the first on disk and share the cores."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    each = joblib.Parallel(2)(joblib.delayed(get_threads)() for _ in range(2))
+    assert each == [max(1, joblib.cpu_count() // 2)] * 2
     search = GridSearchCV(
         make_pipeline(StandardScaler(), ConvClassifier(**SMALL)),
         {"convclassifier__lr": [1e-5, 0.04]},

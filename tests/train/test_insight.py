@@ -11,6 +11,7 @@ from faltung import FaltungError, Model, nets, nn
 from faltung.data import Standard, Units
 from faltung.program import probe as probes
 from faltung.train.grad_cam import grad_cam, interpolated
+from faltung.train.look_page import looked
 
 Array = npt.NDArray[Any]
 
@@ -254,3 +255,27 @@ def test_a_part_stands_for_its_last_layer() -> None:
     net = nn.Sequential(nn.Linear(3), nn.Linear(2))
     with pytest.raises(FaltungError, match="no layer with more than one position"):
         Model(net, (4,)).explain(np.ones(4, np.float32))
+
+
+def test_of_numbers_gradients_are_in_the_units_of_the_targets() -> None:
+    model = Model(nn.Sequential(nn.Linear(5), nn.Tanh(), nn.Linear(2)), (3,), dtype="float64")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3))
+    y = np.stack([1000 * x[:, 0], 5 + 0.1 * x[:, 1]], 1)
+    model.fit(x, y, loss="mse", epochs=2, show=False)
+    for number in (0, 1):
+        grad = model.gradients(x[:1], target=number)[0]
+        for at in range(3):
+            step = 1e-3 * np.eye(3)[at]
+            up, down = (model.predict(x[:1] + s)[0, number] for s in (step, -step))
+            assert grad[at] == pytest.approx((up - down) / 2e-3, rel=2e-3)
+
+
+def test_several_labels_at_once() -> None:
+    model = Model(nn.Sequential(nn.Conv(3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4)), (1, 6, 6))
+    x = np.random.default_rng(0).random((20, 1, 6, 6), dtype=np.float32)
+    model.fit(x, (x.mean((1, 2, 3)) > 0.5)[:, None] * np.ones(4), loss="binary_cross_entropy",
+              epochs=1, show=False)  # fmt: skip
+    seen = looked(model, x[0])
+    assert seen.outputs.min() >= 0 and seen.outputs.max() <= 1
+    assert model.gradients(x, target=3).shape == x.shape

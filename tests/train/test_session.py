@@ -140,6 +140,39 @@ def test_killed_while_it_writes_it_ends_with_the_same_bits(tmp_path: Path) -> No
     same_run(whole, out)
 
 
+# At a batch of the run, counted from 0, before it is learned.
+AT_BATCH = """
+import os, signal
+from faltung.train.loop import Loop
+plain = Loop._batch
+def deadly(self, *words):
+    if self.position.step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *words)
+Loop._batch = deadly
+"""
+
+
+@POSIX
+def test_killed_between_batches_that_share_a_step(tmp_path: Path) -> None:
+    """A moving average, gradients of three batches, a learning rate that is found."""
+    options = ["--net=tcn", "--epochs=3", "--batch=8", "--set=channels=8", "--lr=find"]
+    options += ["--ema=0.9", "--accumulate=3", "--metrics=f1,auc"]
+    whole, out, data = tmp_path / "whole", tmp_path / "run", series(tmp_path)
+    assert run("train", data, *options, "--out", whole, "--threads=2").returncode == 0
+    words = command("train", data, *options, "--out", out, "--threads=1", code=AT_BATCH + EAGER)
+    assert subprocess.run(words, env=environment(), check=False).returncode == -signal.SIGKILL
+    done = run("train", "--resume", out, "--threads=1")
+    assert done.returncode == 0, done.stderr
+    same_run(whole, out)
+    assert (whole / "lr.csv").read_text() == (out / "lr.csv").read_text()
+    assert (whole / "config.toml").read_text() == (out / "config.toml").read_text()
+    assert "\nlr = 0." in (whole / "config.toml").read_text()
+    assert "loss in the test of learning rates" in (out / "report.html").read_text()
+    header = (out / "metrics.csv").read_text().splitlines()[0]
+    assert header.endswith("samples_per_second,val_f1,val_auc")
+
+
 @POSIX
 def test_killed_before_its_first_checkpoint_it_begins_anew(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -28,7 +28,7 @@ to 1. They are those of torchvision or timm, unless --mean and --std are given,
 and become a part of the model.
 
 examples:
-  faltung convert resnet18-f37072fd.pth --net resnet18 --out resnet18.safetensors
+  faltung convert resnet18.pth --net resnet18 --out resnet18.safetensors
   faltung convert pytorch_model.bin --net convnext_tiny --out model.onnx
   faltung convert weights.safetensors --net vit_tiny --out vit.safetensors \\
       --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --classes names.txt
@@ -80,6 +80,8 @@ def _model(arguments: argparse.Namespace) -> "Model":
     given = None if arguments.input is None else sample(arguments.net or "", arguments.input)
     classes = None if arguments.classes is None else _names(arguments.classes)
     if not is_weights(arguments.source):
+        if options(arguments.set):
+            raise FaltungError(f"set={arguments.set[0]!r}: is for weights without their network")
         for name in ("net", "mean", "std"):
             if getattr(arguments, name) is not None:
                 raise FaltungError(

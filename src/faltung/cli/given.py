@@ -1,7 +1,7 @@
 """The files that a command is to read: those that were named, and those in folders that were."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faltung.geometry.errors import FaltungError
@@ -50,18 +50,18 @@ def given(
     *,
     is_sample: Callable[[Path], bool] = is_file,
     is_typed: Callable[[str], bool] = lambda word: False,
-    leave_out: str | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Iterator[Given]:
     """Files in the order in which they were named; those of a folder as people would sort them,
     subfolders after files.
 
     failed: is told of what cannot be reached, a link that leads out of its folder too. is_sample:
-    whether a folder is a sample itself. is_typed: whether a word is one. leave_out: a folder that
-    is not looked into.
+    whether a folder is a sample itself. is_typed: whether a word is one. leave_out: folders
+    that are not looked into, and files that are none of them.
     """
     from faltung.data.names import printable
 
-    out = None if leave_out is None else os.path.realpath(leave_out)
+    out = {os.path.realpath(each) for each in leave_out}
     for word in words:
         if is_typed(word):
             yield Given(word, None)
@@ -83,7 +83,7 @@ def _within(
     root: str,
     failed: Failed,
     is_sample: Callable[[Path], bool],
-    out: str | None,
+    out: Container[str],
 ) -> Iterator[Path]:
     from faltung.data.folder import hidden
     from faltung.data.names import natural
@@ -100,8 +100,10 @@ def _within(
             continue
         if path.is_symlink() and not _leads_inside(path, root):
             failed(str(path), FaltungError("is a link that leads out of its folder, or nowhere"))
+        elif os.path.realpath(path) in out:
+            continue
         elif path.is_dir() and not is_sample(path):
-            if not path.is_symlink() and os.path.realpath(path) != out:  # a link may be a circle
+            if not path.is_symlink():  # which may be a circle
                 inner.append(path)
         else:
             yield path

@@ -30,10 +30,12 @@ what watches it: --tensorboard, --mlflow.
 With --epochs N a run, finished or not, goes on to another length, along its
 schedule as it is for N epochs.
 
---from RUN starts from the best weights of another run, or of a file that
-`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
-the classes of DATA; data are read and standardised as those of RUN were. Layers
-that do not fit, such as the last for other classes, are initialised anew.
+--from RUN starts from the best weights of another run. The network is that of
+RUN, for the classes of DATA; data are read and standardised as those of RUN
+were. Layers that do not fit, such as the last for other classes, are
+initialised anew. Instead of RUN: a model that `faltung export` or Model.save
+wrote, an ONNX file, with --net NAME weights of torchvision or timm
+(.safetensors, .pth), or weights that `pip install faltung-weights` brings.
 
 --freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
 you like, and with all layers inside it; a number of layers, counted from the
@@ -60,6 +62,8 @@ examples:
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
+  faltung train photos/ --from resnet18.pth --net resnet18 --freeze
+  faltung train photos/ --from faltung-weights:textures
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
 """
@@ -185,7 +189,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
     parser.add_argument(
-        "--from", dest="start", metavar="RUN", help="start from the weights of this run or model"
+        "--from", dest="start", metavar="RUN", help="start from these weights; see below"
     )
     parser.add_argument(
         "--freeze",

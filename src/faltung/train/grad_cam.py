@@ -18,9 +18,13 @@ def grad_cam(maps: Array, grads: Array) -> Array:
     n, channels = maps.shape[:2]
     weights = grads.reshape(n, channels, -1).mean(2)
     heat = np.einsum("nc,ncp->np", weights, maps.reshape(n, channels, -1))
-    heat = np.maximum(heat, 0)
-    most = heat.max(1, keepdims=True, initial=0)
-    return np.asarray(heat / np.where(most > 0, most, 1)).reshape(n, *maps.shape[2:])
+    return up_to_one(np.maximum(heat, 0).reshape(n, *maps.shape[2:]))
+
+
+def up_to_one(heat: Array) -> Array:
+    """Heat (n, *space) divided by the largest of each sample, where there is any."""
+    most = heat.max(tuple(range(1, heat.ndim)), keepdims=True, initial=0)
+    return np.asarray(heat / np.where(most > 0, most, 1))
 
 
 def likeliest(outputs: Array) -> Array:

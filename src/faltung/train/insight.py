@@ -15,7 +15,7 @@ from faltung.geometry.record import dataclass
 from faltung.graph.value import Graph, Value
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
-from faltung.train.grad_cam import grad_cam, interpolated, likeliest
+from faltung.train.grad_cam import grad_cam, interpolated, likeliest, up_to_one
 from faltung.train.predicting import Predicting
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class Insight(Predicting):
             The name of the layer, as for ``activations``. By default the samples themselves.
         target : str, int, or a sequence of n of them, optional
             The class, by its name or number, or the number of the output, whose value before
-            softmax is differentiated, at all positions together; of a sequence one for each sample.
-            By default the sum of all outputs.
+            softmax or sigmoid is differentiated, at all positions together; of a sequence one for
+            each sample. By default the sum of all outputs.
 
         Returns
         -------
@@ -251,6 +251,7 @@ class Insight(Predicting):
                 )
             for axis, size in enumerate(space):
                 heat = interpolated(heat, size, axis + 1)
+            heat = up_to_one(heat)
         return heat[0] if single else heat
 
     # Names ---------------------------------------------------------------------------------------
@@ -319,14 +320,25 @@ class Insight(Predicting):
         return number
 
     def weights_of(self, target: Target | None, count: int) -> Array:
-        """The weights of the sum of outputs that is differentiated, (n, *output)."""
+        """The weights of the sum of outputs that is differentiated, (n, *output); of numbers in the
+        units of their targets.
+        """
         made = np.zeros((count, *self.graph.output.shape), self.graph.dtype)
+        self._choose(made, target)
+        if self.target_scale is not None:
+            std = np.asarray(self.target_scale.std, made.dtype)
+            made *= std.reshape(-1, *[1] * (made.ndim - 2))
+        return made
+
+    def _choose(self, made: Array, target: Target | None) -> None:
+        """Write 1 for the outputs that count."""
+        count = len(made)
         if target is None:
             made[...] = 1
-            return made
+            return
         if isinstance(target, str | int | np.integer):
             made[:, self.class_number(target)] = 1
-            return made
+            return
         if np.ndim(target) != 1 or len(target) != count:
             raise FaltungError(
                 f"target: must be one class, or a sequence of one for each of {count} samples, got "
@@ -334,7 +346,6 @@ class Insight(Predicting):
             )
         for row, each in zip(made, target, strict=True):
             row[self.class_number(each)] = 1
-        return made
 
     # Programs ------------------------------------------------------------------------------------
 
@@ -373,7 +384,7 @@ class Insight(Predicting):
                 seed = None if not to or weights is None else _filled(weights[rows], batch)
                 if to and weights is None:
                     outputs, _, _ = program(part, np.zeros(_seed(self.graph, batch)))
-                    seed = likeliest(outputs)
+                    seed = likeliest(self.unscaled(outputs))
                 outputs, maps, grads = program(part, seed)
                 for whole_array, found in zip(made, [outputs, *maps, *grads], strict=True):
                     whole_array[rows] = found[: rows.stop - rows.start]

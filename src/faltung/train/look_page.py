@@ -83,7 +83,7 @@ def looked(
     to = list(dict.fromkeys([where, *blocks]))
     seen = [model.look(x, watched, to, model.weights_of(number, 1)) for number in chosen]
     against = model.weights_of(first, 1)
-    if several > 1 and len(order) > 1:
+    if model.targets == "labels" and len(order) > 1:
         against -= (1 - against) / (len(order) - 1)
     compared = model.look(x, watched, to, against) if blocks else seen[0]
     return Looked(
@@ -130,6 +130,7 @@ def page(found: Looked, title: str, note: str = "") -> str:
         steps=shown,
         dead=_dead(shown),
         branched=any("branches" in one for one in shown),
+        compared=model.targets == "labels",
         areas=_areas(found),
     )
 

@@ -32,9 +32,7 @@ _CHARTS = """<style>
 def model_html(model: "Network") -> str:
     """What it takes and gives, its size, and its layers."""
     found = model.summary()
-    trained = "never trained"
-    if model.loss is not None:
-        trained = {"cross_entropy": "a classifier"}.get(str(model.loss), f"loss {model.loss}")
+    trained = "never trained" if model.targets is None else f"trained on {model.targets}"
     facts = [
         ("input", shape(model.input_shape) + (" (tokens)" if model.tokens else "")),
         ("output", shape(model.graph.output.shape)),

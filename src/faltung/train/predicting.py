@@ -26,6 +26,7 @@ from faltung.plan.words import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
+from faltung.train.batches import batches
 from faltung.train.target_scale import scaled as scaled_targets
 from faltung.train.target_scale import unscaled
 
@@ -368,16 +369,15 @@ class Predicting:
         """The outputs of samples that are read by their numbers, some at once; the last batch is
         filled up with zeros.
         """
-        most = self._at_once
         made = empty((count, *self.graph.output.shape), self.graph.dtype)
-        batch = min(most, 1 << max(0, count - 1).bit_length())
+        start = 0
         with self._lock:
-            for start in range(0, count, batch):
-                part = self.standardised(read(np.arange(start, min(start + batch, count))))
+            for batch in batches(count, self._at_once):
+                end = min(start + batch, count)
+                part = self.standardised(read(np.arange(start, end)))
                 rest = batch - len(part)
                 if rest:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
-                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
-                    : batch - rest
-                ]
+                made[start:end] = self.program(batch, softmax=softmax)(part)[: end - start]
+                start = end
         return made if softmax or not finished else self.unscaled(made)

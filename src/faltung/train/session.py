@@ -293,10 +293,12 @@ def _check_held_out(
         raise FaltungError(
             f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
-    for name in ("patience", "metric"):
+    for name in ("patience", "metric", "metrics"):
         if held_out == 0 and settings.get(name) is not None:
+            said = settings[name]
+            said = ",".join(said) if isinstance(said, list) else said
             raise FaltungError(
-                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={said}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
