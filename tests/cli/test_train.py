@@ -104,7 +104,7 @@ def test_all_options_arrive(data: Path, tmp_path: Path) -> None:
         smoothing=0.1,
         patience=3,
         seed=4,
-        augment=Augment(1, True, 1, 2, 0.1, fill="edge"),
+        augment=Augment(shift=1, flip=True, crop=1, cutout=2, jitter=0.1, fill="edge"),
     )
     assert made == wanted
     assert config["net"] == {"name": "lenet5", "paper": True}

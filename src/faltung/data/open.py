@@ -17,6 +17,7 @@ from faltung.data.source import SampleKind, Source, in_units, layout_in
 from faltung.data.split_folders import parts_of
 from faltung.data.targets import TargetKind
 from faltung.data.tokenizer import given as given_words
+from faltung.geometry.calls import explained
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
@@ -46,6 +47,7 @@ class Reader:
 NAMED: dict[str, Callable[[], Source]] = {"digits": digits}
 
 
+@explained
 def open_source(
     data: str | Path,
     *,

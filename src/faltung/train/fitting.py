@@ -260,7 +260,7 @@ class Fitting(Network):
             elif validation is not None:
                 part = _part(validation)
                 seen = Seen(mark_of(train), part, wanted.seed)
-                train, held = split(train, part, wanted.seed)
+                train, held = split(train, part, seed=wanted.seed)
             history = self._trained(wanted, train, held, show, learned_from, watching)
         self._seen = seen
         return history

@@ -164,7 +164,7 @@ def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Sou
     if held_out == 0:
         return source, None
     if held_out != OWN:
-        return split(source, held_out, seed)  # type: ignore[arg-type]
+        return split(source, held_out, seed=seed)  # type: ignore[arg-type]
     own = getattr(source, "held", None)
     if own is None:
         raise FaltungError("held_out: the data have changed; they hold nothing out of their own")
