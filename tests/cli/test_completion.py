@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_scripts(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Path)
     if program := shutil.which(shell):
         (tmp_path / "script").write_text(text)
         subprocess.run([program, "-n", str(tmp_path / "script")], check=True)
+
+
+def _read(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
+    """What a terminal says until that is enough, or time is over."""
+    said, end = b"", time.monotonic() + limit(20)
+    while not enough(said) and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.1)[0]:
+            said += os.read(terminal, 1 << 16)
+    return said
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not shutil.which("bash"), reason="needs bash")
@@ -43,12 +53,11 @@ def test_in_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     )
     os.close(slave)
     try:
-        os.write(master, b"source ./script\nfaltung eval\t\x15faltung train pic\t--patie\t 3\x15")
+        os.write(master, b"source ./script\n")
+        _read(master, lambda said: said.count(b"$ ") > 1)  # before it the line is not bash's yet
+        os.write(master, b"faltung eval\t\x15faltung train pic\t--patie\t 3\x15")
         os.write(master, b"echo en''d\n")
-        said, end = b"", time.monotonic() + limit(20)
-        while b"\nend" not in said.replace(b"\r", b"") and time.monotonic() < end:
-            if select.select([master], [], [], 0.1)[0]:
-                said += os.read(master, 1 << 16)
+        said = _read(master, lambda said: b"\nend" in said.replace(b"\r", b""))
     finally:
         child.kill()
         child.wait()

@@ -321,7 +321,7 @@ def executed(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=2 * seconds,
+        timeout=limit(2 * seconds),
     )
     assert not done.returncode, done.stderr
     found: list[list[dict[str, Any]]] = json.loads(done.stdout)

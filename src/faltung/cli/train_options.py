@@ -44,12 +44,13 @@ first; or all-but-last.
 --teacher RUN lets the network learn from the answers of RUN, usually a larger
 network trained on the same data, beside the labels (distillation).
 
---metric, which chooses the best epoch, and --metrics, which are noted too, are of
+--metric, which chooses the best epoch, and --metrics, which are noted too, are
 {metrics}
 
 --lr find tries learning rates in some 100 steps before the run, from far too
-small to far too large, takes a tenth of that with the least loss, and shows them
-in the report. The weights are afterwards as before, and the run can be repeated.
+small to far too large, takes a tenth of that with the least loss, and shows
+them in the report. The weights are afterwards as before, and the run can be
+repeated.
 
 --accumulate 4 changes the weights once in four batches, as one batch of four
 times the size would, in a quarter of its memory. Batch normalisation alone

@@ -55,14 +55,16 @@ def is_raw(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder with a class folder that has a ``.txt`` file in it."""
+    """Whether it is a folder with class folders of ``.txt`` files. A note beside pictures, volumes
+    or clips is none: in one class folder most of what is there must be texts.
+    """
     if not path.is_dir():
         return False
-    return any(
-        is_raw(file) and not hidden(file)
-        for folder in class_folders(path)
-        for file in folder.iterdir()
-    )
+    for folder in class_folders(path):
+        files = [each for each in folder.iterdir() if not hidden(each)]
+        if 2 * sum(map(is_raw, files)) > len(files):
+            return True
+    return False
 
 
 def is_table(path: Path) -> bool:

@@ -22,7 +22,6 @@ from faltung.xarray.fields import is_lazy, module
 from faltung.xarray.words import Dims
 
 if TYPE_CHECKING:
-
     import xarray
 
 # Shares of weights are sums of rounded numbers: one that should reach a limit may miss it by this.
