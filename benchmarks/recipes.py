@@ -8,7 +8,7 @@ Each recipe trains in a process of its own on the same samples and is tested on 
 ``faltung``: what ``faltung train`` does without options. ``torch``: the same network, epochs, batch
 and optimizer in PyTorch: what the time is compared with. ``keras``: the example of keras.io for
 the kind of data ("Simple MNIST convnet", "Timeseries classification from scratch", "Structured
-data classification"), with its epochs and its callbacks. ``fastai``: ``simple_cnn`` from scratch,
+data classification"), with its epochs and its callbacks. ``fastai``: ``SimpleCNN`` from scratch,
 or ``tabular_learner``, with ``fit_one_cycle`` at the default rate, for as many epochs as Faltung.
 A line of JSON for each run is added to the results; of one that is there twice the last counts.
 """
@@ -158,7 +158,8 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
     """A learner from scratch with one cycle, for as many epochs as Faltung takes."""
     import torch as t
     from fastai.basics import DataLoaders, Learner, accuracy, set_seed
-    from fastai.layers import CrossEntropyLossFlat, simple_cnn
+    from fastai.layers import SimpleCNN
+    from fastai.losses import CrossEntropyLossFlat
     from fastai.vision.models.xresnet import xresnet18
     from torch.utils.data import TensorDataset
 
@@ -179,7 +180,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
     batch = min(64, len(kept))
     loaders = DataLoaders.from_dsets(*sets, bs=batch, device="cpu", num_workers=0)
     if split.kind == "picture":
-        net = simple_cnn([x.shape[1], 16, 32, classes], bn=True)
+        net = SimpleCNN([x.shape[1], 16, 32, classes], bn=True)
     elif split.kind == "series":
         net = xresnet18(n_out=classes, c_in=x.shape[1], ndim=1)
     else:
