@@ -156,6 +156,7 @@ def keras(split: Split, seed: int) -> dict[str, Any]:
 
 def fastai(split: Split, seed: int) -> dict[str, Any]:
     """A learner from scratch with one cycle, for as many epochs as Faltung takes."""
+    import fastai.callback.all  # noqa: F401 (adds methods to Learner)
     import torch as t
     from fastai.basics import DataLoaders, Learner, accuracy, set_seed
     from fastai.layers import SimpleCNN

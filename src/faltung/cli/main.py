@@ -26,6 +26,7 @@ COMMANDS = {
     "convert": "convert weights of torchvision or timm, or ONNX, to a model",
     "run": "run an ONNX model on an array or a picture",
     "profile": "show where the time of a network goes, step by step",
+    "compare": "compare trained networks: settings, results, mistakes",
     "bench": "time a trained network, or an ONNX model beside other runtimes",
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",

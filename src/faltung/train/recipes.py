@@ -72,3 +72,16 @@ def settings_of(net: str, samples: int, given: dict[str, Any], tuned: bool) -> d
     if given.get("loss", defaults.LOSS) == defaults.LOSS:
         made["smoothing"] = found.smoothing
     return made | {"jitter": found.jitter} | given
+
+
+def usual(data: str, net: str, samples: int, given: dict[str, Any], tuned: bool) -> dict[str, Any]:
+    """Settings of a run from what is given and what is known to work well: for these data with
+    this network, else for the network and so many samples. Changes of samples are among them.
+    """
+    known = defaults.PRESETS.get((data, net))
+    if known is None:
+        return settings_of(net, samples, given, tuned)
+    if given.get("optimizer", defaults.OPTIMIZER) != defaults.OPTIMIZER:
+        # Rates of one optimizer do not suit another.
+        known = {name: value for name, value in known.items() if name not in ("lr", "decay")}
+    return {**known, **given}

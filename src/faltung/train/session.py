@@ -26,14 +26,14 @@ from faltung.nn import build
 from faltung.program.memory import require_training
 from faltung.train.callbacks import watchers
 from faltung.train.checks import check_two_classes
-from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL, USUAL_OF_DATA
+from faltung.train.defaults import HELD_OUT, LOSS, USUAL, USUAL_OF_DATA
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
 from faltung.train.places import with_relative
 from faltung.train.pretrained import is_weights
-from faltung.train.recipes import settings_of
+from faltung.train.recipes import usual
 from faltung.train.report import write_report
 from faltung.train.run_dataset import OWN, data_table, described, opened, parts, reopened
 from faltung.train.run_folder import CONFIG, RunFolder
@@ -334,10 +334,7 @@ def _settings(data: str, net: str, given: Mapping[str, Any], samples: int, tuned
     """Settings from what was given and what is known to work well; ``tuned``: from the weights of
     another training.
     """
-    known = PRESETS.get((data, net), {})
-    if given.get("optimizer", "adamw") != "adamw":  # rates of one optimizer do not suit another
-        known = {name: value for name, value in known.items() if name not in ("lr", "decay")}
-    chosen = {**known, **given} if known else settings_of(net, samples, dict(given), tuned)
+    chosen = usual(data, net, samples, dict(given), tuned)
     names = Augment.__dataclass_fields__
     augment = {name: chosen.pop(name) for name in list(chosen) if name in names}
     return Settings(**chosen, augment=Augment(**augment))
