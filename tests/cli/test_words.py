@@ -26,6 +26,7 @@ WRONG += ("0x3", "3x0x3", "1,5", "\x1b[2J", "é" * 300, "None", "{")
 BASE = {
     "train": ["digits", "--epochs=1"],
     "evaluate": ["run"],
+    "compare": ["run", "run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
     "bits": ["run"],
@@ -44,7 +45,7 @@ BASE = {
     "cache": [],
 }
 PATHS = ("--out", "--resume", "--from", "--teacher", "--sort", "--tensorboard", "--mlflow")
-FILES = (("look", "--pictures"), ("convert", "--classes"))
+FILES = (("compare", "--html"), ("look", "--pictures"), ("convert", "--classes"))
 # Names of arrays in a file: what is no array at all says so with the name of the file.
 OF_FILES = ("--x", "--y", "--label")
 # What is not said in a command line: arguments of functions, calls, Python's own words.
