@@ -14,6 +14,7 @@ from benchmarks import (
     pruned,
     pytorch,
     quantised,
+    recipes,
     where,
 )
 from benchmarks.run import main
@@ -30,6 +31,7 @@ OTHERS = {
     "pruned": pruned.main,
     "pytorch": pytorch.main,
     "quantised": quantised.main,
+    "recipes": recipes.main,
     "where": where.main,
 }
 

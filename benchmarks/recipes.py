@@ -8,7 +8,7 @@ Each recipe trains in a process of its own on the same samples and is tested on 
 ``faltung``: what ``faltung train`` does without options. ``torch``: the same network, epochs, batch
 and optimizer in PyTorch: what the time is compared with. ``keras``: the example of keras.io for
 the kind of data ("Simple MNIST convnet", "Timeseries classification from scratch", "Structured
-data classification"), with its epochs and its callbacks. ``fastai``: ``simple_cnn`` from scratch,
+data classification"), with its epochs and its callbacks. ``fastai``: ``SimpleCNN`` from scratch,
 or ``tabular_learner``, with ``fit_one_cycle`` at the default rate, for as many epochs as Faltung.
 A line of JSON for each run is added to the results; of one that is there twice the last counts.
 """
@@ -75,8 +75,9 @@ def torch(split: Split, seed: int) -> dict[str, Any]:
 
         np.savez(f"{folder}/data.npz", x=split.x, y=split.y)
         reading = {"kind": split.kind} if split.kind == "table" else {}
-        made = session.create(f"{folder}/data.npz", settings={"seed": seed}, reading=reading,
-                              out=f"{folder}/run")
+        made = session.create(
+            f"{folder}/data.npz", settings={"seed": seed}, reading=reading, out=f"{folder}/run"
+        )
         settings, source = made.settings, made.train
         x = t.from_numpy(source.read(range(len(source))))
         y = t.from_numpy(np.asarray(source.targets))
@@ -149,26 +150,30 @@ def keras(split: Split, seed: int) -> dict[str, Any]:
     model.fit(x[order], split.y[order], verbose=0, **more)
     seconds = time.perf_counter() - start
     said = model.predict(test, verbose=0).argmax(1)
-    return {"accuracy": float((said == split.test_y).mean()), "seconds": seconds, "what": "keras.io"}
+    right = float((said == split.test_y).mean())
+    return {"accuracy": right, "seconds": seconds, "what": "keras.io"}
 
 
 def fastai(split: Split, seed: int) -> dict[str, Any]:
     """A learner from scratch with one cycle, for as many epochs as Faltung takes."""
+    import fastai.callback.all  # noqa: F401 (adds methods to Learner)
     import torch as t
     from fastai.basics import DataLoaders, Learner, accuracy, set_seed
-    from fastai.layers import CrossEntropyLossFlat
+    from fastai.layers import SimpleCNN
+    from fastai.losses import CrossEntropyLossFlat
     from fastai.vision.models.xresnet import xresnet18
     from torch.utils.data import TensorDataset
 
-    from fastai.layers import simple_cnn
-    from faltung.train import defaults
+    from faltung.train.defaults import USUAL
+    from faltung.train.recipes import batch_of, recipe
 
     set_seed(seed)
     classes = int(split.y.max()) + 1
     mean_of = split.x.mean(tuple(i for i in range(split.x.ndim) if i != 1), keepdims=True)
     std_of = split.x.std(tuple(i for i in range(split.x.ndim) if i != 1), keepdims=True) + 1e-6
-    x, test = (t.from_numpy(((a - mean_of) / std_of).astype(np.float32)) for a in
-               (split.x, split.test_x))
+    x, test = (
+        t.from_numpy(((a - mean_of) / std_of).astype(np.float32)) for a in (split.x, split.test_x)
+    )
     y = t.from_numpy(split.y.astype(np.int64))
     order = t.randperm(len(x))
     held, kept = order[: len(x) // 5], order[len(x) // 5 :]
@@ -176,7 +181,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
     batch = min(64, len(kept))
     loaders = DataLoaders.from_dsets(*sets, bs=batch, device="cpu", num_workers=0)
     if split.kind == "picture":
-        net = simple_cnn([x.shape[1], 16, 32, classes], bn=True)
+        net = SimpleCNN([x.shape[1], 16, 32, classes], bn=True)
     elif split.kind == "series":
         net = xresnet18(n_out=classes, c_in=x.shape[1], ndim=1)
     else:
@@ -194,7 +199,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
 
         net = Rows()
     learner = Learner(loaders, net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
-    epochs = defaults.length(len(kept))["epochs"]
+    epochs = recipe(USUAL[split.kind]).length(-(-len(kept) // batch_of(len(kept))))
     start = time.perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(epochs)

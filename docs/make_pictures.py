@@ -1,4 +1,4 @@
-"""The pictures of the README: ``faltung train digits`` in a terminal, and the report that it leaves.
+"""The pictures of the README: ``faltung train digits`` in a terminal, and the report it writes.
 
     python docs/make_pictures.py FOLDER   # an empty folder, for the run
 
@@ -87,10 +87,12 @@ def moving(found: list[tuple[float, list[str]]]) -> str:
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">
 <title>{escape(typed)} in a terminal</title>
 <style>
-text{{font:{SIZE}px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#d8dee9;white-space:pre}}
+text{{font:{SIZE}px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#d8dee9}}
+text{{white-space:pre}}
 .frame{{visibility:hidden;animation:{whole:.2f}s step-end infinite}}
 {"".join(rules)}
-@media (prefers-reduced-motion:reduce){{.frame{{animation:none}}#f{len(screens) - 1}{{visibility:visible}}}}
+@media (prefers-reduced-motion:reduce){{
+.frame{{animation:none}}#f{len(screens) - 1}{{visibility:visible}}}}
 </style>
 <rect width="100%" height="100%" rx="8" fill="#1f2430"/>
 <circle cx="20" cy="18" r="6" fill="#ff5f57"/><circle cx="40" cy="18" r="6" fill="#febc2e"/>

@@ -9,6 +9,7 @@ is the error at each longitude. Needs only Faltung and NumPy.
 """
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ SEAM = 4  # columns that count as the seam, half of them on each side
 def waves(count: int, rng: np.random.Generator) -> np.ndarray:
     """Complex amplitudes (count, LATITUDES, WAVES) of fields that are smooth from pole to pole."""
     rough = rng.standard_normal((2, count, LATITUDES + 4, WAVES))
-    smooth = sum(rough[:, :, i : i + LATITUDES] for i in range(5)) / 5
+    smooth: Any = sum(rough[:, :, i : i + LATITUDES] for i in range(5)) / 5
     return 2 * (smooth[0] + 1j * smooth[1]) / np.arange(1, WAVES + 1)
 
 
@@ -52,7 +53,7 @@ def make(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def network(mode: tuple[str, str]) -> nn.Layer:
     """From (2, latitude, longitude) to (1, latitude, longitude), for maps of any size."""
-    same = dict(padding="same", padding_mode=mode)
+    same: dict[str, Any] = {"padding": "same", "padding_mode": mode}
     return nn.Sequential(
         *(nn.Conv(16, 5, **same), nn.SiLU()),
         *(nn.Conv(16, 3, **same), nn.SiLU()),
@@ -88,7 +89,7 @@ def main() -> None:
         away = (model.predict(asked) - truth) ** 2
         # The map is cut at longitude 0, which is in the middle from -180 to 180 degrees.
         errors[name] = np.roll(np.sqrt(away.mean((0, 1, 2))), LONGITUDES // 2)
-        print(f"{name:9} {len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
+        print(f"{name:9} {len(history)} epochs in {sum(row.seconds or 0 for row in history):.1f} s")
 
     most = max(error.max() for error in errors.values())
     print(f"\nerror by longitude, up to {most:.3f}; the map is cut in the middle")

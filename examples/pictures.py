@@ -46,7 +46,7 @@ def main() -> None:
     model = Model(network(), digits.shape, classes=digits.classes)
     print(f"{len(train)} digits to train on, {len(held)} held out\n{model}")
     history = model.fit(train, epochs=given.epochs, augment=Augment(shift=1), show=False)
-    print(f"{len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
+    print(f"{len(history)} epochs in {sum(row.seconds or 0 for row in history):.1f} s")
 
     said = model.predict(held)
     wrong = np.flatnonzero(said.argmax(1) != held.targets)

@@ -10,6 +10,7 @@ is elsewhere on the same latitude, in January on the left and in July on the rig
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,7 +41,7 @@ def read() -> xr.DataArray:
     return xr.DataArray(values, coords, ("month", "lat", "lon"), "sst", {"units": "degrees C"})
 
 
-def smooth(field: xr.DataArray, cells: float, **options: object) -> xr.DataArray:
+def smooth(field: xr.DataArray, cells: float, **options: Any) -> xr.DataArray:
     """Means of what is there, each cell by its area. A degree of longitude is the same number of
     cells everywhere, so near the poles the mean is narrower, in kilometres, from east to west.
     """

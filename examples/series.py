@@ -87,7 +87,7 @@ def main() -> None:
     history = model.fit(x, y, epochs=given.epochs, batch=10, lr=0.005, augment=changed, show=False)
     said = model.predict(asked).argmax(1)
     simple = nearest(x, y, asked)
-    print(f"{len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
+    print(f"{len(history)} epochs in {sum(row.seconds or 0 for row in history):.1f} s")
     print(f"nearest series  {(simple == answers).mean():.1%} right")
     print(f"network         {(said == answers).mean():.1%} right\n")
 

@@ -23,11 +23,11 @@ CLASSES = ["tissue", "disc", "ring"]
 
 def mixed(*numbers: np.ndarray) -> np.ndarray:
     """A random number from 0 to 1 that follows from whole numbers, and from nothing else."""
-    state = np.uint64(0x9E3779B97F4A7C15)
+    state: Any = np.uint64(0x9E3779B97F4A7C15)
     for number in numbers:
         state = (state ^ number.astype(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
         state ^= state >> np.uint64(29)
-    return (state >> np.uint64(40)).astype(np.float64) / 2**24
+    return np.asarray((state >> np.uint64(40)).astype(np.float64) / 2**24)
 
 
 class Slide:

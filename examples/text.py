@@ -130,7 +130,7 @@ def main() -> None:
     print(f"{len(x)} pieces of {LENGTH} bytes to train on, {len(held[0])} later ones to test on")
     print(model)
     history = model.fit(x, y, epochs=given.epochs, lr=0.002, show=False)
-    seconds = sum(row.seconds for row in history)
+    seconds = sum(row.seconds or 0 for row in history)
     score = model.evaluate(*held)["accuracy"]
     print(f"{len(history)} epochs in {seconds:.1f} s: {score:.1%} of the pieces right\n")
 

@@ -72,7 +72,7 @@ def main() -> None:
     moved = Augment(shift=1, flip=True)
     history = model.fit(x, y, epochs=given.epochs, batch=16, lr=0.005, augment=moved, show=False)
     said = model.predict(asked).argmax(1)
-    print(f"{len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
+    print(f"{len(history)} epochs in {sum(row.seconds or 0 for row in history):.1f} s")
     print(f"{(said == answers).mean():.1%} right\n")
 
     print("what is      taken for " + "".join(f"{name:>10}" for name in CLASSES))

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from faltung.machine.table import Machine
 
 # Folders, files and tests that take more than a tenth of a second: `pytest --durations=50` tells.
 SLOW = Path(__file__).with_name("slow.txt")
+# Tests of several seconds that have quicker ones beside them: of these, one in so many is run by
+# default, which ones follows from the seed; with --exhaustive all are.
+TURNS, ONE_IN = Path(__file__).with_name("turns.txt"), 4
+
+ALONE = 1000  # tests up to which somebody asked for these, and gets all
 
 # Folders of tests with the name of a package: Python would import them where that is missing.
 for _name in ("dask", "onnx", "sklearn", "torch", "xarray"):
@@ -83,10 +89,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = tuple(SLOW.read_text("utf-8").split())
     for item in items:
         item.add_marker(pytest.mark.slow if item.nodeid.startswith(slow) else pytest.mark.quick)
+    if CHOSEN.tier is SAMPLE and len(items) > ALONE:
+        turns = tuple(TURNS.read_text("utf-8").split())
+        left_out = [i for i in items if i.nodeid.startswith(turns) and not _has_its_turn(i.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     if CHOSEN.words is not None:
         found = [item for item in items if getattr(getattr(item, "obj", None), "points", 0)]
         config.hook.pytest_deselected(items=[item for item in items if item not in found])
         items[:] = found
+
+
+def _has_its_turn(name: str) -> bool:
+    return zlib.crc32(f"{CHOSEN.seed} {name}".encode()) % ONE_IN == 0
 
 
 # What all of them need ---------------------------------------------------------------------------

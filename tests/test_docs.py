@@ -188,7 +188,8 @@ def documented() -> list[str]:
 WITHOUT_TORCH = importlib.util.find_spec("torch") is None
 
 
-def test_docstrings() -> None:
+def test_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # what an example writes goes here
     for module in documented():
         if WITHOUT_TORCH and module.startswith("faltung.torch"):
             continue

@@ -42,8 +42,10 @@ FRAMEWORKS = {
 # What comes with an extra: where it may be used. Inside functions alone, so that nobody needs it
 # who does not ask for what it does.
 EXTRAS = {
+    "IPython": ("train",),  # is there in a notebook
     "PIL": ("data", "train", "cli"),
     "alembic": ("train",),  # what MLflow needs for its database
+    "av": ("data",),
     "constriction": ("formats",),
     "imagecodecs": ("data",),
     "jinja2": ("train",),
@@ -59,6 +61,7 @@ EXTRAS = {
     "sympy": ("torch",),  # comes with PyTorch
     "tensorboard": ("train",),
     "tifffile": ("data",),
+    "tokenizers": ("data",),
     "tomli_w": ("train",),
     "zarr": ("data",),
 }

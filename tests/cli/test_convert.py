@@ -65,7 +65,7 @@ def test_onnx_both_ways(file: str, capsys: Captured) -> None:
         (["w.pth", *NET, "--out", "there.onnx"], "there.onnx: already exists; --force overwrites"),
         (["w.pth", *NET, "--out", "m.onnx", "--mean", "1"], "--mean 1: needs --std too"),
         (["w.pth", *NET, "--out", "m.onnx", "--std", "x", "--mean=1"], "--std x: must be a number"),
-        (["none.pth", *NET, "--out", "m.onnx"], "--net resnet18: is for weights without their ne"),
+        (["none.pth", *NET, "--out", "m.onnx"], "--set width=0.125: is for weights without th"),
         (["none.pth", "--out", "m.onnx"], "none.pth: no such file or folder"),
         (["own.safetensors", "--net=resnet18", "--out=m.onnx"], "--net=resnet18: is for weights"),
         (["w.pth", *NET, "--classes", "w.pth", "--out", "m.onnx"], "w.pth: not text, byte"),

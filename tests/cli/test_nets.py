@@ -72,8 +72,8 @@ def test_summary_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nets", "resnet19"], "faltung nets: NET resnet19: must be one of lenet5, alexnet,"),
-        (["summary", "resnet19"], "faltung summary: NET resnet19: must be one of lenet5,"),
+        (["nets", "resnet19"], "faltung nets: NET resnet19: there is no such network"),
+        (["summary", "resnet19"], "faltung summary: NET resnet19: there is no such network"),
         (["summary", "lenet5", "--input", "3x"], "faltung summary: --input 3x: must be sizes as"),
         (["summary", "lenet5", "--input", "0x8"], "faltung summary: --input 0x8: must be"),
         (["summary", "c3d", "--input", "3x8x8"], "faltung summary: --input 3x8x8: must"),

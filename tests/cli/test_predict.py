@@ -10,7 +10,7 @@ import pytest
 from runs import Array, shapes
 
 from faltung import Model
-from faltung.cli import predict
+from faltung.cli import answering
 from faltung.cli.main import main
 from faltung.data.open import open_source
 from faltung.train.run_model import load_model
@@ -118,7 +118,7 @@ def test_many_files_are_read_some_at_a_time(
     _, x = samples(run, data)
     files = [picture(x[i], tmp_path / f"{i}.png") for i in range(7)]
     want = table(capsys, run, *files)
-    monkeypatch.setattr(predict, "MAX_SAMPLES", 2)
+    monkeypatch.setattr(answering, "MAX_SAMPLES", 2)
     assert table(capsys, run, *files) == want
 
 
@@ -252,7 +252,7 @@ def test_a_large_file_is_predicted_in_parts(
     run, data = trained("digits")
     model, x = samples(run, data)
     np.save(tmp_path / "x.npy", x[:20])
-    monkeypatch.setattr(predict, "MAX_SAMPLES", 6)
+    monkeypatch.setattr(answering, "MAX_SAMPLES", 6)
     most = []
     plain = Model.outputs
 

@@ -158,7 +158,7 @@ def test_what_is_given(tmp_path: Path) -> None:
     assert found[-1] == Given("x.npy", "x.npy") and not failed
     assert list(given([str(tmp_path / "empty")], note)) == []
     assert failed == [f"{tmp_path / 'empty'}: is a folder without files"]
-    assert [f.under for f in given([str(tmp_path)], note, leave_out=str(tmp_path / "b"))] == [
+    assert [f.under for f in given([str(tmp_path)], note, leave_out=[str(tmp_path / "b")])] == [
         "2.png",
         "10.png",
     ]

@@ -1,6 +1,7 @@
 """Messages begin with what was typed: every option of every command with values that are wrong."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ WRONG += ("0x3", "3x0x3", "1,5", "\x1b[2J", "é" * 300, "None", "{")
 BASE = {
     "train": ["digits", "--epochs=1"],
     "evaluate": ["run"],
+    "compare": ["run", "run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
     "bits": ["run"],
@@ -39,11 +41,15 @@ BASE = {
     "summary": ["lenet5"],
     "explain": ["c1>1 8 k3"],
     "doctor": ["--quick"],
+    "completion": ["bash"],
     "cache": [],
 }
 PATHS = ("--out", "--resume", "--from", "--teacher", "--sort", "--tensorboard", "--mlflow")
+FILES = (("compare", "--html"), ("look", "--pictures"), ("convert", "--classes"))
 # Names of arrays in a file: what is no array at all says so with the name of the file.
 OF_FILES = ("--x", "--y", "--label")
+# What is not said in a command line: arguments of functions, calls, Python's own words.
+PYTHON = re.compile(r"(?<![\w.-])[a-z_]+=(?![\w.]*x)|\w\(|\b(None|True|False)\b")
 # Almost any text is right.
 FREE = ("--freeze",)
 
@@ -60,6 +66,7 @@ ROWS = [
     for command in COMMANDS
     for action in options(command)
     if action.option_strings[-1] not in (*PATHS, *OF_FILES)
+    and (command, action.option_strings[-1]) not in FILES
     and (command != "run" or action.option_strings[-1] == "--shape")  # the others are files
 ]
 
@@ -114,6 +121,9 @@ def test_every_option(
         assert status == 2 and err.count("\n") == 1 and err.strip().isprintable(), (value, err)
         shown = str(Typed(option, value))
         assert err.startswith(f"faltung {command}: {shown}: "), (value, err)
+        rule = err.partition(f"{shown}: ")[2].replace(value.strip() or "-", "")
+        rule = re.sub(r"\bas .*", "", rule)  # an example
+        assert not PYTHON.search(rule), (value, err)
         if refused == 1:  # written with a sign it is told with a sign
             _, err = said(capsys, [command, *BASE[command], f"{option}={value}"])
             assert err.startswith(f"faltung {command}: {shown.replace(' ', '=', 1)}: ")

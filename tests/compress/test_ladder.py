@@ -48,7 +48,7 @@ def ladder() -> Ladder:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(palettes, "EPOCHS", 3)
         patched.setattr(palettes, "PROBES", 16)
-        found = climb_down(*split(made, 0.25, 0), epochs=6, quick=True, noted=seen.append)
+        found = climb_down(*split(made, 0.25, seed=0), epochs=6, quick=True, noted=seen.append)
     assert tuple(seen) == found.rungs
     return found
 
@@ -81,7 +81,7 @@ def test_a_matrix_that_is_too_large_is_only_counted(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "MOST_WEIGHTS", 10_000)
     monkeypatch.setattr(module._Maker, "_below", lambda self, model: iter(()))
     made = ArraySource(*shapes(60), kind="picture", classes=["across", "down"])
-    found = climb_down(*split(made, 0.25, 0), epochs=1, quick=True)
+    found = climb_down(*split(made, 0.25, seed=0), epochs=1, quick=True)
     assert found.rungs[0].bytes is None and found.rungs[0].numbers > 10_000
     assert "too large" in picture(found, "x")
 

@@ -39,7 +39,7 @@ def test_every_sample_once(batch: int, shuffle: bool, drop_last: bool) -> None:
     count = 23 // batch * batch if drop_last else 23
     assert len(set(indices)) == len(indices) == count
     assert (list(indices) == list(range(count))) is (not shuffle)
-    for x, y, i in batches:
+    for x, y, i, _ in batches:
         np.testing.assert_array_equal(x, X[i])
         np.testing.assert_array_equal(y, Y[i])
     assert {len(b.x) for b in batches[:-1]} <= {batch}

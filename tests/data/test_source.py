@@ -169,7 +169,7 @@ def test_split_is_even_over_classes_and_loses_nothing() -> None:
 
 def test_split_depends_on_the_seed_alone() -> None:
     source = many([30, 30])
-    first, again, other = (split(source, 0.3, seed)[1].indices for seed in (1, 1, 2))
+    first, again, other = (split(source, 0.3, seed=seed)[1].indices for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -112,6 +112,7 @@ def test_padding_modes(mode: str) -> None:
 # Every network ------------------------------------------------------------------------------------
 
 SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
+    ("convnet", (1, 12, 12), {"width": 0.5}),
     ("lenet5", (1, 28, 28), {"paper": True}),
     ("mlp", (9,), {"hidden": (7, 5)}),
     ("alexnet", (3, 16, 16), {"width": 0.1, "paper": True}),

@@ -12,6 +12,7 @@ import torch_files as files
 
 from faltung.formats import state_dict
 from faltung.formats.state_dict import load_state_dict
+from faltung.geometry.errors import FaltungMemoryError
 
 F = np.float32
 ARRAYS: dict[str, Any] = {
@@ -140,10 +141,15 @@ def test_many_tensors_of_one_storage_take_its_memory_once(tmp_path: Path) -> Non
     base = {array.__array_interface__["data"][0] for array in found.values()}
     assert len(base) == 1
     widened = body.replace(b"FloatStorage", b"BFloat16Storage")
-    needed = []
+    needed: list[int] = []
+
+    def full(size: int, *_: Any) -> None:
+        needed.append(size)
+        raise FaltungMemoryError("w.pth needs too much")
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state_dict, "require", lambda size, *_: needed.append(size) or 1 / 0)
-        with pytest.raises(ZeroDivisionError):  # asked before anything is widened
+        patch.setattr(state_dict, "require", full)
+        with pytest.raises(MemoryError):  # asked before anything is widened
             load(tmp_path, files.archive(widened, {"0": bytes(2 * count)}))
     assert needed == [3 * 2000 * 2 * count]
 

@@ -4,7 +4,9 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import re
 from dataclasses import FrozenInstanceError, asdict, astuple, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -157,6 +159,15 @@ def test_the_standard_decorator_may_derive_from_one() -> None:
 
     assert Theirs(1) == Theirs(1) != Theirs(2)
     assert repr(Theirs(1, c=2)).endswith("Theirs(a=1, b=('x',), c=2)")
+
+
+def test_the_package_declares_no_other_records() -> None:
+    source = Path(record.__file__).parents[1]
+    found = re.compile(
+        r"from dataclasses import [^\n]*\bdataclass\b|import dataclasses\n.*@dataclasses"
+    )
+    named = [path.name for path in source.rglob("*.py") if found.search(path.read_text("utf-8"))]
+    assert named == ["record.py"]
 
 
 def test_nothing_is_compiled_before_the_first_object() -> None:

@@ -293,7 +293,8 @@ def refused(words: str, net: nn.Layer, shape: tuple[int, ...], loss: str = "mse"
 
 def test_other_losses_are_refused() -> None:
     words = (
-        "loss='hinge': must be one of cross_entropy, binary_cross_entropy, mse, mae, huber, dice"
+        "loss='hinge': must be one of cross_entropy, binary_cross_entropy, mse, mae, huber, dice, "
+        "or a formula such as 'abs(output - target)'"
     )
     refused(words, nn.Linear(2), (3,), "hinge")
 

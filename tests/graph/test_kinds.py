@@ -13,7 +13,7 @@ from faltung.graph.kinds import (
     kinds,
 )
 from faltung.graph.ops import Contract
-from faltung.program.inference import simplified
+from faltung.program.inferring import simplified
 
 
 def found(*layers: nn.Layer, shape: tuple[int, ...] = (4, 9, 9)) -> list[str]:

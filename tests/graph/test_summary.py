@@ -79,7 +79,7 @@ def test_kinds() -> None:
 FOLLOWERS = (
     "ReLU ReLU6 LeakyReLU ELU Sigmoid Tanh SiLU GELU Softplus HardSigmoid HardSwish "
     "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax LayerScale "
-    "PositionEmbedding Quantise"
+    "PositionEmbedding Quantise Formula"
 ).split()
 
 

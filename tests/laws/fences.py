@@ -202,13 +202,12 @@ class Fences(AbstractContextManager["Fences"]):
     def _arguments(self) -> None:
         """Tables, read only, and the arguments of each step."""
         after, region = self.after, binding.Region
-        argument, fill = region._argument, region._fill
+        take, fill = region._take, region._fill
         blocks: dict[int, list[tuple[int, Array]]] = {}  # of each image: where it begins, a copy
 
-        def table_apart(self: Any, value: Any, position: int) -> int:
-            if isinstance(value, np.ndarray):
-                value = beside(np.ascontiguousarray(value), after, write=False)
-            return argument(self, value, position)
+        def tables_apart(self: Any, laid: binding.Laid, slots: int) -> None:
+            apart = [beside(np.ascontiguousarray(a), after, write=False) for a in laid.arrays]
+            take(self, laid._replace(arrays=tuple(apart)), slots)
 
         def image_apart(self: Any) -> tuple[Array, team.Region]:
             numbers = self._template.copy()
@@ -236,7 +235,7 @@ class Fences(AbstractContextManager["Fences"]):
                 block[:] = self._words[at : at + len(block)]
 
         self._patch.setattr(binding.Movable, "move", move_apart)
-        self._patch.setattr(region, "_argument", table_apart)
+        self._patch.setattr(region, "_take", tables_apart)
         self._patch.setattr(region, "_image", image_apart)
         self._patch.setattr(region, "_fill", fill_apart)
 

@@ -6,6 +6,9 @@ from typing import Any
 
 # name, input shape, options.
 SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
+    ("convnet", (1, 8, 8), {}),
+    ("convnet", (2, 50), {"width": 0.5, "dropout": 0.2}),
+    ("convnet", (1, 12, 8, 9), {}),
     ("lenet5", (1, 8, 8), {}),
     ("lenet5", (1, 28, 28), {"paper": True}),
     ("lenet5", (2, 20), {}),

@@ -150,8 +150,10 @@ def test_a_child_does_not_write_those_of_its_parent(place: Path) -> None:
     script = """
 import os
 from faltung import Model, nn
+from faltung.program.inference import Inference
 model = Model(nn.Conv(8, 3), (3, 12, 12), seed=1)
-model.program(batch=1), model.program(batch=2)
+for batch in (1, 2):
+    Inference(model.graph, model.state, batch)
 from faltung.plan import shelf
 assert len(shelf._waiting) == 1
 child = os.fork()
@@ -214,10 +216,14 @@ def test_programs_use_them(place: Path) -> None:
 SCRIPT = """
 import numpy as np
 from faltung import Model, nn
+from faltung.program.inference import Inference
 net = nn.Sequential(nn.Conv(8, 3, padding=1), nn.BatchNorm(), nn.ReLU(), nn.Conv(16, 3))
 model = Model(net, (3, 12, 12), seed=1)
-y = model.program(batch=3)(np.ones((3, 3, 12, 12), np.float32))
-print(y.tobytes().hex())
+whole = model.program(batch=3)
+planned = Inference(model.graph, model.state, 3)
+x = np.ones((3, 3, 12, 12), np.float32)
+assert planned(x).tobytes() == whole(x).tobytes()
+print(whole(x).tobytes().hex(), type(whole.running).__name__)
 """
 
 
@@ -227,7 +233,7 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def test_processes_at_once(tmp_path: Path) -> None:
-    """Several that begin together, and one after them."""
+    """Several that begin together, and one after them: plans, and whole programs."""
     own = environment(tmp_path / "together")
 
     def start() -> "subprocess.Popen[str]":
@@ -238,6 +244,8 @@ def test_processes_at_once(tmp_path: Path) -> None:
     outputs = [process.communicate(timeout=limit(120))[0] for process in processes]
     outputs.append(start().communicate(timeout=limit(120))[0])
     assert all(outputs)
-    assert len(set(outputs)) == 1
+    assert len({text.split()[0] for text in outputs}) == 1
+    assert outputs[-1].split()[1] == "Restored"
     assert len(files(tmp_path / "together")) == 1
+    assert len(list((tmp_path / "together").glob("*.program"))) == 1
     assert not list((tmp_path / "together").glob(".*.part"))

@@ -67,3 +67,18 @@ def test_labels_that_do_not_count_change_nothing() -> None:
     total.add(step)
     total.run(lr=1.0, step=0)
     assert np.array_equal(before, model.state.memory)
+
+
+def test_weights_of_samples_count_as_in_a_large_batch() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((24, 1, 6, 6)).astype(np.float32)
+    y, weight = rng.integers(0, 2, 24), rng.uniform(0.1, 3, 24)
+    net = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
+    found = []
+    for sizes in ({"batch": 12}, {"batch": 4, "accumulate": 3}):
+        model = Model(net, (1, 6, 6))
+        given: dict[str, Any] = {"sample_weight": weight, "epochs": 2, "show": False, **sizes}
+        model.fit(x, y, class_weight="balanced", optimizer="sgd", **given)
+        found.append(model.parameters)
+    for name, value in found[0].items():
+        assert np.allclose(value, found[1][name], rtol=1e-3, atol=1e-5), name

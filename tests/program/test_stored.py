@@ -14,7 +14,8 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph
 from faltung.machine.table import Machine
 from faltung.program.half_state import HalfState
-from faltung.program.inference import Inference, simplified
+from faltung.program.inference import Inference
+from faltung.program.inferring import simplified
 from faltung.program.state import State
 from faltung.runtime.halves import UNIT, rounded
 

@@ -133,6 +133,7 @@ def test_weights_that_do_not_fit() -> None:
 def test_what_needs_a_validation() -> None:
     refused("patience=2: needs a validation", net(), X, Y, patience=2)
     refused("metric='f1': needs a validation", net(), X, Y, metric="f1")
+    refused("metrics=('f1',): needs a validation", net(), X, Y, metrics=["f1"])
     refused(
         "metric='auc': needs samples of every class, there are none of b; take another metric",
         net(),

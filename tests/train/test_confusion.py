@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faltung.train.confusion import MOST_CLASSES, SHADES, Cell, confusion
+from faltung.train.confusion import MOST_CLASSES, SHADES, Cell, by_class, confusion
 
 
 def test_few_classes_are_shown_whole() -> None:
@@ -56,3 +56,23 @@ def test_the_most_confused_are_chosen() -> None:
 def test_what_is_none(counts: object, classes: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         confusion(counts, classes)  # type: ignore[arg-type]
+
+
+def test_scores_by_class_are_those_of_scikit_learn() -> None:
+    of = pytest.importorskip("sklearn.metrics").precision_recall_fscore_support
+    rng = np.random.default_rng(0)
+    true, said = rng.integers(0, 5, 200), rng.integers(0, 4, 200)
+    matrix = np.zeros((6, 6), int)
+    np.add.at(matrix, (true, said), 1)
+    found = by_class(matrix, tuple("abcdef"))
+    assert [one.name for one in found] == list("abcde")  # of f there is nothing
+    wanted = of(true, said, labels=range(5), zero_division=0)
+    got = np.array([(one.precision, one.recall, one.f1, one.samples) for one in found]).T
+    np.testing.assert_allclose(got, wanted)
+
+
+def test_of_many_classes_those_that_are_worst() -> None:
+    matrix = np.diag(np.full(50, 10))
+    matrix[7, 8], matrix[40, 41] = 5, 9
+    found = by_class(matrix, tuple(map(str, range(50))))
+    assert len(found) == MOST_CLASSES and {"7", "8", "40", "41"} <= {one.name for one in found}

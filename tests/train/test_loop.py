@@ -114,6 +114,77 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(
     assert bits(second.model) == bits(whole.model)
 
 
+class Killed(BaseException):
+    """As if the process ended here: nothing of what is in memory is written."""
+
+
+SHARED = {"ema": 0.9, "accumulate": 3, "metrics": ("f1", "auc"), "clip": 0.5, "warmup": 0.2}
+
+
+@pytest.mark.parametrize("how", [{}, {"lr": "find"}, {"optimizer": "sgd", "class_weight": (1, 3)}])
+@pytest.mark.usefixtures("eager")
+def test_killed_between_batches_that_share_a_step(
+    how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four batches are two steps of the optimizer; and in the test of learning rates."""
+    how = SHARED | how
+    whole = made(RunFolder.create(tmp_path / "whole", {}), **how)
+    rows = whole.run()
+    plain = Loop._learn
+    left = 0
+
+    def deadly(self: Loop, *given: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Killed
+        return plain(self, *given)
+
+    monkeypatch.setattr(Loop, "_learn", deadly)
+    folder = RunFolder.create(tmp_path / "run", {})
+    for count in (2, 17, 3, 4, 2, 6, 1000):
+        left = count
+        last = made(folder, **{**how, **folder.config.get("train", {})})
+        last.resume()
+        try:
+            found = last.run()
+        except Killed:
+            folder.close()
+            folder = RunFolder.resume(tmp_path / "run")
+    assert timeless(found) == timeless(rows)
+    for name in ("last", "best"):
+        one, two = (tensors(tmp_path / run / f"{name}.safetensors") for run in ("whole", "run"))
+        assert one == two
+        assert any(key.startswith("optimizer/average/") for key in one) == (name == "last")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_it_stops_where_a_step_of_the_optimizer_ends(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(step, monkeypatch)
+    run = made(RunFolder.create(tmp_path / "run", {}), accumulate=3)
+    with pytest.raises(Stopped):
+        run.run()
+    assert run.position.step == 3
+
+
+def test_gradients_of_several_batches_are_those_of_a_large_one() -> None:
+    """Ten batches of 4 in steps of 3, where the last has one, are steps of 12 samples."""
+    plain = {"augment": Augment(), "epochs": 2}
+    net_of = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
+    runs = []
+    for sizes in ({"batch": 12}, {"batch": 4, "accumulate": 3}):
+        run = made(None, Model(net_of, (1, 8, 8)), **plain, **sizes)
+        runs.append((run.run(), run.model.parameters))
+    (large, one), (small, several) = runs
+    assert [row.lr for row in large] == [row.lr for row in small]
+    assert [row.loss for row in large] == pytest.approx([row.loss for row in small], rel=1e-3)
+    assert small[-1].step == 18 and large[-1].step == 6
+    for name, value in one.items():
+        assert np.allclose(value, several[name], rtol=1e-3, atol=1e-5), name
+
+
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the step before ``step`` runs."""
     plain = Loop._batch
@@ -124,6 +195,15 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Loop, "_batch", batch)
+
+
+def test_a_rate_is_found_before_a_run_begins(tmp_path: Path) -> None:
+    run = made(RunFolder.create(tmp_path / "run", {}), epochs=1)
+    run.run()
+    assert run.folder is not None
+    again = made(run.folder, epochs=2, lr="find")
+    with pytest.raises(ValueError, match=r"config.toml: train.lr='find': must be a number, for"):
+        again.resume()
 
 
 def test_a_run_that_was_never_saved_begins_anew(tmp_path: Path) -> None:

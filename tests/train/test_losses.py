@@ -46,6 +46,8 @@ def test_numbers_are_learned_in_any_unit(loss: Any, tmp_path: Path) -> None:
 
 def test_numbers_are_learned_as_they_are_where_that_is_wanted() -> None:
     assert numbers(scale_targets=False, epochs=1).target_scale is None
+    uneven = "where(output > target, 2, 1) * abs(target - output)"
+    assert numbers(loss=uneven, epochs=1).target_scale
     # A formula that is not of the difference alone has a meaning in one unit.
     assert numbers(loss="abs(output - target) / target", epochs=1).target_scale is None
     model = numbers(scale_targets=False, epochs=1)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,8 @@ def test_columns_of_no_metric(name: str) -> None:
 
 
 def test_a_score_is_a_number() -> None:
-    assert replace(ROW, scores={"f1": np.float32(0.5)}).scores == {"f1": 0.5}
+    given: dict[str, Any] = {"f1": np.float32(0.5)}
+    assert replace(ROW, scores=given).scores == {"f1": 0.5}
+    given = {"f1": "high"}
     with pytest.raises(ValueError, match=r"scores\['f1'\]='high': must be a number"):
-        replace(ROW, scores={"f1": "high"})
+        replace(ROW, scores=given)

@@ -423,7 +423,7 @@ LONG: Array = np.ones((2, 1, 8, 8))
         ((X, Y[:5]), "y.shape=(5,): must be (60,)"),
         ((X[:, :, 0], Y), "x.shape=(60, 1, 8): must be (n, 1, 8, 8)"),
         ((X, Y * 0.5), "y: 0.5 is a number, not the label of a class; for numbers use loss mse"),
-        ((X, [f"class {y}" for y in Y]), "which is not one of the classes 0, 1"),
+        ((X, [f"class {i % 3}" for i in range(60)]), "y: has 3 different words, and the network 2"),
         ((X, [b"a"] * len(Y)), "labels must be whole numbers, or names"),
         ((X, 2 * Y), "y[1]=2: must be a label below 2"),
         ((X, -Y), "y[1]=-1: a label must be at least 0"),

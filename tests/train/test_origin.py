@@ -109,12 +109,12 @@ def test_nothing_is_made_of_what_cannot_be(
 
 
 def test_samples_of_another_shape(old: Path, tmp_path: Path) -> None:
-    x, y = shapes(20, (9, 9))
-    np.savez(tmp_path / "nine.npz", x=x, y=y)
+    x, y = shapes(20, (19, 19))
+    np.savez(tmp_path / "nineteen.npz", x=x, y=y)
     with pytest.raises(
-        ValueError, match=r"was trained on samples of shape \(1, 8, 8\), nine.npz ha"
+        ValueError, match=r"was trained on samples of shape \(1, 8, 8\), nineteen.npz ha"
     ):
-        started(old, tmp_path / "run", data=str(tmp_path / "nine.npz"))
+        started(old, tmp_path / "run", data=str(tmp_path / "nineteen.npz"))
 
 
 def test_the_last_checkpoint_is_no_model(old: Path, tmp_path: Path) -> None:

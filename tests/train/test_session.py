@@ -26,6 +26,7 @@ from faltung.nets.table import NETS
 from faltung.nets.table import get as get_net
 from faltung.train import session
 from faltung.train.defaults import PRESETS, USUAL
+from faltung.train.recipes import settings_of
 from faltung.train.run_model import load_model
 from faltung.train.settings import Settings
 
@@ -139,6 +140,39 @@ def test_killed_while_it_writes_it_ends_with_the_same_bits(tmp_path: Path) -> No
     same_run(whole, out)
 
 
+# At a batch of the run, counted from 0, before it is learned.
+AT_BATCH = """
+import os, signal
+from faltung.train.loop import Loop
+plain = Loop._batch
+def deadly(self, *words):
+    if self.position.step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *words)
+Loop._batch = deadly
+"""
+
+
+@POSIX
+def test_killed_between_batches_that_share_a_step(tmp_path: Path) -> None:
+    """A moving average, gradients of three batches, a learning rate that is found."""
+    options = ["--net=tcn", "--epochs=3", "--batch=8", "--set=channels=8", "--lr=find"]
+    options += ["--ema=0.9", "--accumulate=3", "--metrics=f1,auc"]
+    whole, out, data = tmp_path / "whole", tmp_path / "run", series(tmp_path)
+    assert run("train", data, *options, "--out", whole, "--threads=2").returncode == 0
+    words = command("train", data, *options, "--out", out, "--threads=1", code=AT_BATCH + EAGER)
+    assert subprocess.run(words, env=environment(), check=False).returncode == -signal.SIGKILL
+    done = run("train", "--resume", out, "--threads=1")
+    assert done.returncode == 0, done.stderr
+    same_run(whole, out)
+    assert (whole / "lr.csv").read_text() == (out / "lr.csv").read_text()
+    assert (whole / "config.toml").read_text() == (out / "config.toml").read_text()
+    assert "\nlr = 0." in (whole / "config.toml").read_text()
+    assert "loss in the test of learning rates" in (out / "report.html").read_text()
+    header = (out / "metrics.csv").read_text().splitlines()[0]
+    assert header.endswith("samples_per_second,val_f1,val_auc")
+
+
 @POSIX
 def test_killed_before_its_first_checkpoint_it_begins_anew(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -206,9 +240,11 @@ def test_a_notebook_has_the_bits_of_the_command_line(data: Path, tmp_path: Path)
     first.run()
     pictures = open_source(data)
     train, held = split(pictures, 0.2, seed=0)
-    net = get_net("lenet5", classes=2, input_shape=pictures.shape)
+    net = get_net("convnet", classes=2, input_shape=pictures.shape)
     model = Model(net, pictures.shape, classes=pictures.classes, standard=standardise(train))
-    model.fit(train, validation=held, epochs=2, augment=Augment(shift=1), show=False)
+    usual = settings_of("convnet", len(train), {"epochs": 2}, tuned=False)
+    augment = Augment(shift=1, jitter=usual.pop("jitter"))
+    model.fit(train, validation=held, augment=augment, show=False, **usual)
     first.loop.restore_best()
     found = first.model.parameters
     assert all(np.array_equal(found[k], v) for k, v in model.parameters.items())
@@ -221,14 +257,17 @@ def test_every_usual_network_is_one() -> None:
 
 @pytest.mark.parametrize(("data", "net"), PRESETS)
 def test_what_is_said_wins_over_what_is_known(data: str, net: str) -> None:
-    known = session._settings(data, net, {})
+    def made(given: dict[str, Any], net: str = net) -> Settings:
+        return session._settings(data, net, given, 1437, tuned=False)
+
+    known = made({})
     for name, value in PRESETS[data, net].items():
         assert getattr(known, name, None) == value or getattr(known.augment, name) == value
-    assert session._settings(data, net, {"epochs": 1, "jitter": 0}).epochs == 1
-    assert not session._settings(data, net, {"jitter": 0}).augment
-    other = session._settings(data, net, {"optimizer": "sgd"})
+    assert made({"epochs": 1, "jitter": 0}).epochs == 1
+    assert not made({"jitter": 0}).augment
+    other = made({"optimizer": "sgd"})
     assert (other.lr, other.decay) == (None, Settings().decay)
-    assert session._settings(data, "other", {}) == Settings()
+    assert made({}, "other") == Settings(epochs=20)
 
 
 def test_the_seed_is_that_of_the_first_weights_too(data: Path, tmp_path: Path) -> None:
@@ -240,9 +279,9 @@ def test_the_seed_is_that_of_the_first_weights_too(data: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"net": "lenet6"}, "net='lenet6': must be one of lenet5"),
+        ({"net": "lenet6"}, "net='lenet6': there is no such network; did you mean lenet"),
         ({"net": "tcn"}, "has samples of shape (1, 8, 8): must be (C, *space) of rank 1"),
-        ({"options": {"width": 2}}, "width=2: lenet5 takes paper"),
+        ({"options": {"wide": 2}}, "wide=2: convnet takes width, dropout"),
         ({"settings": {"shift": 8}}, "shift=8: must be less than the shortest axis"),
         ({"settings": {"series_shift": 1}}, "series_shift=1: is for series"),
         ({"settings": {"lr": -1}}, "lr=-1: must be above 0"),
@@ -308,7 +347,7 @@ def changed(path: Path, old: str, new: str) -> None:
         ("strict = false", "strict = 0", "data.strict=0"),
         ("epochs = 2", "epochs = 0", "epochs=0: must be at least 1"),
         ("epochs = 2", "epochs = 2\nboom = 1", "boom: is not a setting"),
-        ("batch = 32", "batch = 7", "does not fit 5 batches per epoch"),
+        ("batch = 16", "batch = 7", "does not fit 5 batches per epoch"),
         ('optimizer = "adamw"', 'optimizer = "sgd"', "does not fit; missing: 'momentum/"),
         ("Linear(2)", "Linear(3)", "classes: must be 3 names, one for each output, got 2"),
         ("Linear(120)", "Linear(121)", "last.safetensors: does not fit; other shape"),

@@ -167,6 +167,19 @@ def test_what_is_no_teacher(more: dict[str, Any], message: str, wise: Model) -> 
         student.fit(*shapes(20), show=False, **more)
 
 
+def test_lessons_of_several_batches_are_those_of_a_large_one(wise: Model) -> None:
+    x, y = shapes(24, seed=4)
+    plain = nn.Sequential(nn.Conv(3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
+    given: dict[str, Any] = {"teacher": wise, "epochs": 2, "show": False}
+    one, several = (Model(plain, (1, 8, 8), units=wise.units) for _ in range(2))
+    one.fit(x, y, batch=12, **given)
+    several.fit(x, y, batch=4, accumulate=3, **given)
+    for name, value in one.parameters.items():
+        np.testing.assert_allclose(several.parameters[name], value, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="accumulate=3: does not go with a teacher and class_w"):
+        several.fit(x, y, accumulate=3, class_weight="balanced", **given)
+
+
 def test_a_network_is_not_its_own_teacher(wise: Model) -> None:
     student = copy.deepcopy(wise)
     with pytest.raises(ValueError, match="must be another model than the one that learns"):

@@ -65,7 +65,7 @@ faltung.conv_input_grad(x, w, 8)  # arg-type, reportArgumentType
 faltung.max_pool(x, 2, indices=True).sum()  # attr-defined, reportAttributeAccessIssue
 first, second = faltung.max_pool(x, None)  # call-overload, reportArgumentType
 nn.Residual(nn.ReLU)  # arg-type, reportArgumentType
-nn.Sequential([nn.ReLU()])  # arg-type, reportArgumentType
+nn.Sequential(nn.ReLU)  # arg-type, reportArgumentType
 nets.get(18)  # arg-type, reportArgumentType
 faltung.set_threads("4")  # arg-type, reportArgumentType
 faltung.convolve(x, w)  # attr-defined, reportAttributeAccessIssue
@@ -78,7 +78,7 @@ model.fit(source, epoch=3)  # call-arg, reportCallIssue
 model.fit(source, learning_rate=0.1)  # call-arg, reportCallIssue
 model.fit(source, optimizer="adam")  # arg-type, reportArgumentType
 model.fit(source, schedule="cosin")  # arg-type, reportArgumentType
-model.fit(source, loss="cross entropy")  # arg-type, reportArgumentType
+model.fit(source, loss=3)  # arg-type, reportArgumentType
 model.fit(source, precision="exact")  # arg-type, reportArgumentType
 model.fit(source, validation="half")  # arg-type, reportArgumentType
 model.fit(source, epochs="3")  # arg-type, reportArgumentType

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from faltung.geometry import padding
-from faltung.plan import choose
+from faltung.plan import choose, words
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -71,5 +71,17 @@ def test_every_mistake_is_marked() -> None:
 
 def test_words_are_those_of_the_tables() -> None:
     """A method, a name of padding or a mode that is added is a word for type checkers, too."""
-    assert set(get_args(choose.MethodName)) == {"auto", *choose.FORWARD, *choose.WEIGHT_GRAD}
+    assert set(get_args(words.MethodName)) == {"auto", *choose.FORWARD, *choose.WEIGHT_GRAD}
     assert set(get_args(padding.PaddingName)) == set(padding.NAMES)
+
+
+@pytest.mark.skipif(not installed("mypy"), reason="mypy is not installed")
+def test_examples_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--disable-error-code=no-any-return", "examples"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

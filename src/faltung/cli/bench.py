@@ -1,4 +1,4 @@
-"""``faltung bench model.onnx``: an ONNX model beside other runtimes, on this machine."""
+"""``faltung bench``: an ONNX model beside other runtimes, or a run by size of batch."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,12 @@ others, on the same random inputs. "first" is the time to load the model and to
 run it once; "apart" the largest difference from our outputs, relative to their
 largest number.
 
+Of a run or a saved model, the time of a batch, the samples a second and the
+most memory that the process has had, for several sizes of batch. "first" is the
+first call, which compiles.
+
 examples:
+  faltung bench runs/pictures-resnet18-001
   faltung bench resnet18.onnx
   faltung bench detector.onnx --shape 1x3x480x640 --peers onnxruntime
 """
@@ -20,8 +25,10 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``bench``."""
     parser.epilog = HELP
-    parser.add_argument("model", metavar="MODEL", help="the file, model.onnx")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples (default: 1)")
+    parser.add_argument("model", metavar="MODEL", help="a file model.onnx, a run or a saved model")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="samples (default: 1; of a run several sizes)"
+    )
     parser.add_argument(
         "--shape",
         action="append",
@@ -39,7 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Time the model, and print a line for each runtime."""
+    """Time the model, and print a line for each runtime, or of a run for each size of batch."""
+    if not arguments.model.lower().endswith(".onnx"):
+        from faltung.cli import bench_run
+
+        return bench_run.run(arguments)
     from dataclasses import asdict
 
     from faltung.cli.run import random_inputs
@@ -48,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     from faltung.onnx.peers import chosen, compare
     from faltung.runtime.threads import get_threads, set_threads
 
-    whole("batch", arguments.batch, 1)
+    batch = 1 if arguments.batch is None else whole("batch", arguments.batch, 1)
     peers = chosen(None if arguments.peers is None else arguments.peers.split(","))
     if arguments.threads is not None:
         set_threads(arguments.threads)
     threads = get_threads()
-    inputs = random_inputs(load(arguments.model), arguments.shape, arguments.batch)
+    inputs = random_inputs(load(arguments.model), arguments.shape, batch)
     results = compare(Path(arguments.model), inputs, threads, peers)
     if arguments.json:
         import json

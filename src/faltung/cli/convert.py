@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faltung.cli.line import line
-from faltung.cli.options import options, shape
+from faltung.cli.options import options, sample
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ to 1. They are those of torchvision or timm, unless --mean and --std are given,
 and become a part of the model.
 
 examples:
-  faltung convert resnet18-f37072fd.pth --net resnet18 --out resnet18.safetensors
+  faltung convert resnet18.pth --net resnet18 --out resnet18.safetensors
   faltung convert pytorch_model.bin --net convnext_tiny --out model.onnx
   faltung convert weights.safetensors --net vit_tiny --out vit.safetensors \\
       --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --classes names.txt
@@ -77,14 +77,18 @@ def _model(arguments: argparse.Namespace) -> "Model":
     from faltung.train.model import Model
     from faltung.train.pretrained import is_weights
 
-    given = None if arguments.input is None else shape("input", arguments.input)
+    given = None if arguments.input is None else sample(arguments.net or "", arguments.input)
     classes = None if arguments.classes is None else _names(arguments.classes)
     if not is_weights(arguments.source):
+        if options(arguments.set):
+            raise FaltungError(f"set={arguments.set[0]!r}: is for weights without their network")
         for name in ("net", "mean", "std"):
             if getattr(arguments, name) is not None:
                 raise FaltungError(
                     f"{name}={getattr(arguments, name)!r}: is for weights without their network"
                 )
+        if arguments.set:
+            raise FaltungError(f"set={arguments.set[0]!r}: is for weights without their network")
         if arguments.source.lower().endswith(".onnx"):
             return Model.from_onnx(arguments.source, given, classes=classes)
         if classes is not None:

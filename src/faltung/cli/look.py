@@ -17,7 +17,7 @@ file: it can be sent, and opened anywhere.
 
 examples:
   faltung look runs/digits-lenet5-001 four.png
-  faltung look model.safetensors photo.jpg --class cat --layer conv3 --out cat.html
+  faltung look model.safetensors photo.jpg --class cat --out cat.html
   faltung look runs/digits-lenet5-001 four.png --pictures pictures/
 """
 

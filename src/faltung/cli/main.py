@@ -26,11 +26,13 @@ COMMANDS = {
     "convert": "convert weights of torchvision or timm, or ONNX, to a model",
     "run": "run an ONNX model on an array or a picture",
     "profile": "show where the time of a network goes, step by step",
-    "bench": "time an ONNX model beside other runtimes",
+    "compare": "compare trained networks: settings, results, mistakes",
+    "bench": "time a trained network, or an ONNX model beside other runtimes",
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",
     "explain": "explain a convolution: what it costs, and how it would run",
     "doctor": "check what this computer can do, and report problems",
+    "completion": "print a script that completes commands and options in a shell",
     "cache": "show the compiled code kept on disk, or clear it",
 }
 

@@ -32,7 +32,7 @@ def sample(net: str, text: str) -> tuple[int, ...]:
     said = text.removeprefix("c")
     sizes = shape("input", said)
     row = NETS.get(re.sub("[-_ ]", "", net).lower())
-    if len(sizes) == 2 and said == text and row is not None and row.rank == 2:
+    if len(sizes) == 2 and min(sizes) and said == text and row is not None and row.rank == 2:
         raise FaltungError(
             f"input={text!r}: has no channels; write 3x{text} or 1x{text} for a picture, or "
             f"c{text} for a series of {sizes[1]} steps with {sizes[0]} channels"

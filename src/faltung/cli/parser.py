@@ -113,6 +113,21 @@ class _Store(argparse.Action):
             parser.refuse(f"{typed}: {error}")
 
 
+class Instead(_Store):
+    """An option that names what a positional argument would: that one may then be left out."""
+
+    other: argparse.Action
+
+    @classmethod
+    def of(cls, other: argparse.Action) -> "type[Instead]":
+        """The option beside this argument, which comes after it."""
+        return type(cls.__name__, (cls,), {"other": other})
+
+    def __call__(self, *given: Any, **more: Any) -> None:
+        self.other.nargs = "*"
+        super().__call__(*given, **more)
+
+
 class _Append(_Store):
     """Add a value to a list."""
 

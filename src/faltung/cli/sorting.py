@@ -28,7 +28,13 @@ class Sorted:
         self.copied = self.there = 0
 
     def copy(self, file: str, under: str, label: int) -> None:
-        """Copy a file to the folder of its class. FileExistsError: another file is there."""
+        """Copy a file, or a folder of frames, to the folder of its class. FileExistsError: another
+        file is there.
+        """
+        if os.path.isdir(file):
+            for name in sorted(os.listdir(file)):
+                self.copy(os.path.join(file, name), os.path.join(under, name), label)
+            return
         folder = self.folder
         *above, name = Path(self.classes[label], under).parts
         for part in above:

@@ -88,7 +88,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
 
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.epochs, _given(arguments, WATCHED))
-    reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
+    reading = _given(arguments, ["channels", "frames", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])

@@ -5,19 +5,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from faltung.cli.parser import whole_number
-from faltung.train import defaults
+from faltung.train import defaults, recipes
 
 HELP = """\
 DATA is one of
   digits              1,797 handwritten digits that come with faltung
   a folder            of pictures or NIfTI volumes, one subfolder per class; or
                       with train/ and val/ in it, each with such subfolders
+  a folder of clips   videos, or with --frames N folders of frames: 3-D networks
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
+  a folder of texts   .txt files, one subfolder per class; or a .csv file with a
+                      header that names a column of texts, and one of labels
   a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
-Some data have settings of their own; options override them:
+Some data have settings of their own, and some networks, whose epochs then
+depend on the number of samples; options override them:
 {presets}
 
 --resume continues a run where it stopped. The result has the same bits as if
@@ -26,10 +30,12 @@ what watches it: --tensorboard, --mlflow.
 With --epochs N a run, finished or not, goes on to another length, along its
 schedule as it is for N epochs.
 
---from RUN starts from the best weights of another run, or of a file that
-`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
-the classes of DATA; data are read and standardised as those of RUN were. Layers
-that do not fit, such as the last for other classes, are initialised anew.
+--from RUN starts from the best weights of another run. The network is that of
+RUN, for the classes of DATA; data are read and standardised as those of RUN
+were. Layers that do not fit, such as the last for other classes, are
+initialised anew. Instead of RUN: a model that `faltung export` or Model.save
+wrote, an ONNX file, with --net NAME weights of torchvision or timm
+(.safetensors, .pth), or weights that `pip install faltung-weights` brings.
 
 --freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
 you like, and with all layers inside it; a number of layers, counted from the
@@ -38,12 +44,13 @@ first; or all-but-last.
 --teacher RUN lets the network learn from the answers of RUN, usually a larger
 network trained on the same data, beside the labels (distillation).
 
---metric, which chooses the best epoch, and --metrics, which are noted too, are of
+--metric, which chooses the best epoch, and --metrics, which are noted too, are
 {metrics}
 
 --lr find tries learning rates in some 100 steps before the run, from far too
-small to far too large, takes a tenth of that with the least loss, and shows them
-in the report. The weights are afterwards as before, and the run can be repeated.
+small to far too large, takes a tenth of that with the least loss, and shows
+them in the report. The weights are afterwards as before, and the run can be
+repeated.
 
 --accumulate 4 changes the weights once in four batches, as one batch of four
 times the size would, in a quarter of its memory. Batch normalisation alone
@@ -56,6 +63,8 @@ examples:
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train scans/ --metric f1 --class-weight balanced
   faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
+  faltung train photos/ --from resnet18.pth --net resnet18 --freeze
+  faltung train photos/ --from faltung-weights:textures
   faltung train digits --net lenet5 --teacher runs/digits-googlenet-001
   faltung train --resume runs/digits-lenet5-001
 """
@@ -85,8 +94,8 @@ _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
 METAVARS = {int: "N", float: "X", str: "NAME", rate: "X", names: "NAME,NAME", yes: "YES"}
 # Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
-    "batch": (int, f"samples per step (default: {defaults.BATCH})"),
+    "epochs": (int, f"passes over the samples (default: {defaults.EPOCHS}, of few samples more)"),
+    "batch": (int, f"samples per step (default: {defaults.BATCH}, of few samples less)"),
     "accumulate": (int, "batches whose gradients one step adds up (default: 1)"),
     "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
     "lr": (rate, f"highest learning rate, or find: by a range test (default: {_LR})"),
@@ -163,6 +172,7 @@ WATCHED = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``train``."""
     rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
+    rows += [f"  {net}:\n    {made.words()}" for net, made in recipes.RECIPES.items()]
     metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
     parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
@@ -180,7 +190,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
     parser.add_argument(
-        "--from", dest="start", metavar="RUN", help="start from the weights of this run or model"
+        "--from", dest="start", metavar="RUN", help="start from these weights; see below"
     )
     parser.add_argument(
         "--freeze",
@@ -223,7 +233,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1 for grey, 3 for colour; of arrays also first or last: where the channels lie",
     )
-    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    group.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="DATA are clips, videos or folders of frames: take N frames of each, evenly",
+    )
+    group.add_argument(
+        "--x", metavar="NAME", help="the array of samples in an .npz file, or the column of texts"
+    )
     group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"

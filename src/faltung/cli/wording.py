@@ -26,7 +26,7 @@ def in_typed_words(
     ``typed``: the argument of the parser -> what was typed. ``options``: -> its option. ``names``:
     the argument of a function -> that of the parser, where they differ.
     """
-    message = _without_others(message, options)
+    message = _without_python(_without_others(message, options))
     if name := _named_file(message, typed):
         return name + _in_rule(message[len(name) :], typed, options, names)
     data = typed.get("data")
@@ -54,6 +54,16 @@ def _without_others(message: str, options: Mapping[str, str]) -> str:
         return match[0] if set(named) <= set(options.values()) else ""
 
     return re.sub(r" \(--[a-z][^()]*\)", change, message)
+
+
+def _without_python(message: str) -> str:
+    """Without the remedies that are calls in Python, unless they name a command too."""
+    said, *rest = message.split("; ")
+    return "; ".join([said, *(r for r in rest if "`faltung " in r or not _PYTHON.search(r))])
+
+
+# What is written in Python alone.
+_PYTHON = re.compile(r"\b(Model|nn|nets|np)\.[A-Za-z_]\w*|\bfit\(")
 
 
 def _called(
@@ -96,9 +106,13 @@ def _in_rule(
         fits = [t for t in typed.get(argument, ()) if _same(t.text, value)]
         return str(fits[-1]) if fits else match[0]
 
-    return re.sub(
+    changed = re.sub(
         r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.+-]*)(?![\w(\[/])", change, rule
     )
+    if any(re.fullmatch(r"c?\d+(x\d+)+", t.text or "") for each in typed.values() for t in each):
+        # Sizes are typed as 3x32x32 here.
+        changed = re.sub(r"\((\d+(?:, \d+)+)\)", lambda found: found[1].replace(", ", "x"), changed)
+    return changed
 
 
 def _same(text: str | None, value: str) -> bool:

@@ -126,7 +126,7 @@ def _parts(
     if isinstance(held, tuple) or is_source(held):
         choose: Source = _source(held, model, loss)
     else:
-        train, choose = split(train, held, seed)  # type: ignore[arg-type]
+        train, choose = split(train, held, seed=seed)  # type: ignore[arg-type]
     if report is not None:
         return Parts(train, choose, _source(report, model, loss))
     return Parts(train, *halves(choose, seed))

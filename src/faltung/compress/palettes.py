@@ -195,7 +195,7 @@ def _settings(task: Task, epochs: int = 1) -> Settings:
     """Those of the training with a low rate; without decay, which would move weights to zero that
     no longer follow.
     """
-    known = (task.settings or Settings(loss=task.loss, seed=task.seed)).resolved()  # type: ignore[arg-type]
+    known = (task.settings or Settings(loss=task.loss, seed=task.seed)).resolved()
     return replace(
         known,
         epochs=epochs,

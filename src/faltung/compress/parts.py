@@ -179,7 +179,7 @@ def halves(source: Source, seed: int) -> tuple[Source, Source]:
             "half of which report; give DATA, or train with more held out"
         )
     try:
-        return split(source, 0.5, seed)
+        return split(source, 0.5, seed=seed)
     except FaltungError:  # a class with a single sample
         order = permutation(len(source), seed, SPLIT)
         middle = len(source) // 2

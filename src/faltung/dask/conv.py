@@ -29,8 +29,9 @@ from faltung.ops.constant import BorderMode, constant, in_dtype
 from faltung.ops.directions import SHARED, forward
 from faltung.ops.options import Geometry, bias_fits, parameters, rank_of, spec_of
 from faltung.ops.run import policy_of
-from faltung.plan.choose import FORWARD, MethodName, Policy, Precision
+from faltung.plan.choose import FORWARD, Policy
 from faltung.plan.part import Part, part_of
+from faltung.plan.words import MethodName, Precision
 
 # Outputs that read one chunk alone are computed apart, from the chunk itself, where they are more
 # than this part of all: else a copy with the halo takes less time than several calls.

@@ -16,6 +16,7 @@ from faltung.data.erase import erase
 from faltung.data.mixing import mix, soft
 from faltung.data.randaugment import MOST, randaugment
 from faltung.data.warp import warp
+from faltung.geometry.calls import explained
 from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
@@ -120,7 +121,8 @@ def jitter(x: Batch, strength: float, unit: npt.ArrayLike, random: Random) -> Ba
     return x + random.standard_normal(x.shape, np.float32) * spread
 
 
-@dataclass(frozen=True)
+@explained
+@dataclass(frozen=True, kw_only=True)
 class Augment:
     """Random changes of samples in training, applied in the order below; 0 and False leave one out.
 

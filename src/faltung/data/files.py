@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data import pictures, tables, volumes
+from faltung.data import clips, pictures, tables, texts, video, volumes
 from faltung.data.array_names import choose_samples
 from faltung.data.folder import check_white
 from faltung.data.idx import matches as is_idx
@@ -42,7 +42,8 @@ def read_files(
     Parameters
     ----------
     paths : sequence of str or Path
-        Pictures and NIfTI volumes, one sample each; ``.npy`` files, ``.npz`` files (their ``x``),
+        Pictures, NIfTI volumes and, where the training was on clips, videos and folders of frames,
+        one sample each; ``.npy`` files, ``.npz`` files (their ``x``),
         IDX files and text files, one sample or many.
     like : Like
         What a sample must be.
@@ -89,6 +90,17 @@ def read_files(
         path, where = Path(given), printable(given)
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
+        if like.words is not None and (texts.is_raw(path) or tables.is_text(path)):
+            found, each = _texts(path, where, like, x)
+            parts.append(found)
+            names += each
+            continue
+        if like.frames is not None and (path.is_dir() or video.is_video(path)):
+            part = _clip(path, where, like, note)
+            check_finite(part, where)
+            parts.append(part)
+            names.append(escaped(given))
+            continue
         regular(path, where)
         if tables.is_text(path):
             part = _lines(path, where, like, labels, note)
@@ -154,6 +166,23 @@ def _lines(
     if said and note is not None:
         note(f"{where}: {said}")
     return many
+
+
+def _texts(path: Path, where: str, like: Like, column: str | None) -> tuple[Array, list[str]]:
+    """The text of a file, or those of a table, and what each is called."""
+    assert like.words is not None
+    regular(path, where)
+    if texts.is_raw(path):
+        made = [texts.read_file(path, where)]
+        return texts.encoded(made, like.words, like.shape[0]), [escaped(path)]
+    table = texts.read_table(path, where, column or like.x, like.label)
+    found = texts.encoded(table.texts, like.words, like.shape[0])
+    return found, [f"{escaped(path)}[{i}]" for i in range(len(found))]
+
+
+def _clip(path: Path, where: str, like: Like, note: Note | None) -> Array:
+    values, white = clips.stored(path, where, shape=like.shape, fit=like.fit)
+    return _seen(values, white, where, like, note)
 
 
 def _volume(path: Path, where: str, like: Like, note: Note | None) -> Array:

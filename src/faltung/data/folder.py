@@ -70,10 +70,15 @@ def _counted(folders: list[Path]) -> str:
     return f"the folder '{printable(folders[0].name)}' alone" if folders else "no folders"
 
 
-def walk(root: Path, options: Options) -> Listing:
-    """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
-    unknown class, or a link that leads out of ``root``. MemoryError: samples of this size do not
-    fit into memory, which is said before any is decoded.
+def walk(
+    root: Path,
+    options: Options,
+    usable: "Callable[[Path, Listing, Path], bool] | None" = None,
+) -> Listing:
+    """The files in the class folders of ``root``; or the paths there that are ``usable``, which is
+    called with the path, the listing and where ``root`` really is. ValueError: too few class
+    folders, an empty or unknown class, or a link that leads out of ``root``. MemoryError: samples
+    of this size do not fit into memory, which is said before any is decoded.
     """
     where = printable(root.name)
     if options.size is not None:  # two axes at least
@@ -93,12 +98,12 @@ def walk(root: Path, options: Options) -> Listing:
             found.skip(path, "lies outside the folders of the classes")
     real = root.resolve()
     for folder in folders:
-        _stay_inside(folder, root, real)
+        stay_inside(folder, root, real)
         before, inner = len(found.files), []
         for path in sorted(folder.iterdir()):
             if hidden(path):
                 continue
-            if _can_be_read(path, found, real):
+            if (usable or can_be_read)(path, found, real):
                 found.files.append(path)
                 found.words.append(class_name(folder.name))
             elif path.is_dir():
@@ -107,7 +112,8 @@ def walk(root: Path, options: Options) -> Listing:
             if inner:
                 raise FaltungError(
                     f"{where}: '{printable(folder.name)}' holds folders, not files; if it is one "
-                    "of several parts, give that part"
+                    "of several parts, give that part; if they are clips, folders of frames, say "
+                    "frames=16 or so"
                 )
             raise FaltungError(f"{where}: class '{printable(folder.name)}' is empty")
     return found
@@ -124,7 +130,7 @@ def hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
-def _stay_inside(path: Path, root: Path, real: Path) -> None:
+def stay_inside(path: Path, root: Path, real: Path) -> None:
     """ValueError for a link that leads out of the given folder."""
     if path.is_symlink() and not path.resolve().is_relative_to(real):
         raise FaltungError(
@@ -133,10 +139,10 @@ def _stay_inside(path: Path, root: Path, real: Path) -> None:
         )
 
 
-def _can_be_read(path: Path, found: Listing, real: Path) -> bool:
+def can_be_read(path: Path, found: Listing, real: Path) -> bool:
     """Whether a path in a class folder is a non-empty file; anything else is skipped."""
     try:
-        _stay_inside(path, found.root, real)
+        stay_inside(path, found.root, real)
         if path.is_dir():
             found.skip(path, "is a folder within a class")
             return False
@@ -303,6 +309,7 @@ class FileSource:
     ) -> None:
         self.kind, self.shape, self.skipped = kind, shape, tuple(found.skipped)
         self.held: Source | None = None  # what is held out of it, if that is known
+        self.frames: int | None = None  # of clips
         self.units, self.dtype = units, dtype
         where = printable(found.root.name)
         self.targets: Array

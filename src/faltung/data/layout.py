@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.source import AXES, SampleKind
-from faltung.geometry.check import show
+from faltung.geometry.check import one_of, show
 from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
@@ -72,8 +72,7 @@ def layout_of(
     """Where the channels of (n, ...) lie; "first" where there is no axis of channels. ValueError:
     the axes do not fit the kind, or it cannot be known.
     """
-    if kind not in AXES:
-        raise FaltungError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+    one_of("kind", kind, AXES)
     axes = AXES[kind] + 1
     flat = kind in ("text", "table")
     if len(shape) != axes and (flat or len(shape) != axes - 1):

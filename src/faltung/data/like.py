@@ -32,6 +32,10 @@ class Like:
         The name of the column of labels in text files.
     x, y : str, optional
         The names of the arrays of samples and targets in ``.npz`` files, if they were chosen.
+    frames : int, optional
+        Of a clip: samples are volumes of so many frames of videos, or of folders of frames.
+    words : tuple of str, optional
+        The vocabulary of a network that reads texts; their words are numbered by it.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class Like:
     label: str | None = None
     x: str | None = None
     y: str | None = None
+    frames: int | None = None
+    words: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, AXES)
@@ -59,6 +65,10 @@ class Like:
             whole("shape", length, 1)
         object.__setattr__(self, "shape", shape)
         as_layout("layout", self.layout)
+        if self.frames is not None and (
+            len(shape) != 4 or whole("frames", self.frames, 1) != shape[1]
+        ):
+            raise FaltungError(f"frames={self.frames}: must be that of the shape, {shape}")
         if self.units is not None and not isinstance(self.units, Units):
             raise FaltungTypeError(f"units={show(self.units)}: must be Units")
 

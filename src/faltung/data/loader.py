@@ -12,7 +12,7 @@ from faltung.data.prefetch import prefetch
 from faltung.data.seeds import AUGMENT, DRAW, ORDER, generator, permutation, uniform
 from faltung.data.source import Source, weights_in
 from faltung.data.standard import Standard
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError
 
 # Bytes of a float32 batch above which prefetching pays off.
@@ -81,8 +81,7 @@ class Loader:
             augment.check(source.kind, source.shape)
         if source.kind == "text" and standard is not None:
             raise FaltungError("standard: text has no mean")
-        if sampler not in SAMPLERS:
-            raise FaltungError(f"sampler={show(sampler)}: must be one of {', '.join(SAMPLERS)}")
+        one_of("sampler", sampler, SAMPLERS)
         self.sampler = sampler
         self._classes = _by_class(source) if sampler == "balanced" else []
         self.augment, self.standard = augment or None, standard

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from faltung.data import arrays, idx, pictures, tables, volumes
+from faltung.data import arrays, clips, idx, pictures, tables, texts, volumes
 from faltung.data.contents import it_is
 from faltung.data.digits import digits
 from faltung.data.layout import Layout
@@ -16,24 +16,38 @@ from faltung.data.options import Options
 from faltung.data.source import SampleKind, Source, in_units, layout_in
 from faltung.data.split_folders import parts_of
 from faltung.data.targets import TargetKind
+from faltung.data.tokenizer import given as given_words
+from faltung.geometry.calls import explained
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import meant
 
 
 @dataclass(frozen=True)
 class Reader:
-    """``what`` it reads, for messages; whether a path ``matches``; and how it is opened."""
+    """``what`` it reads, for messages; whether a path ``is_one``; and how it is opened."""
 
     what: str
-    matches: Callable[[Path], bool]
+    is_one: Callable[[Path], bool]
     open: Callable[[Path, Options], Source]
+
+    def matches(self, path: Path, options: Options) -> bool:
+        """Whether it reads a path under these options: frames make a folder one of clips, and kind
+        makes a table one of texts.
+        """
+        if options.frames is not None and self.open is clips.open_clips:
+            return path.is_dir()
+        if options.kind == "text" and self.open is texts.open_texts and tables.is_text(path):
+            return path.is_file()
+        return self.is_one(path)
 
 
 # Data that come with Faltung, by name.
 NAMED: dict[str, Callable[[], Source]] = {"digits": digits}
 
 
+@explained
 def open_source(
     data: str | Path,
     *,
@@ -48,6 +62,8 @@ def open_source(
     like: Like | None = None,
     label: str | None = None,
     val: str | Path | None = None,
+    frames: int | None = None,
+    words: Sequence[str] | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -84,6 +100,11 @@ def open_source(
         The column of a text file that holds the labels. By default it is recognised by its name.
     val : str or Path, optional
         Data of any of these kinds to hold out, read like ``data``: the ``held`` of the source.
+    frames : int, optional
+        How many frames of each clip are taken, evenly: of a video, 16 by default, or with it of a
+        folder of frames.
+    words : sequence of str, optional
+        The vocabulary by which the words of texts are numbered; by default that of the texts.
 
     Returns
     -------
@@ -110,9 +131,16 @@ def open_source(
     if not isinstance(like, Like | None):
         raise FaltungTypeError(f"like={show(like)}: must be a Like")
     if like is not None:
-        kind, size = like.kind, like.shape[1:] if like.fit else None
+        kind, size = like.kind, like.shape[1:] if like.fit and like.shape[1:] else None
         channels = like.shape[0] if kind in ("picture", "volume") else None
-    options = Options(strict, kind, size, channels, classes, x, y, targets, like, label)  # type: ignore[arg-type]
+        frames = like.frames
+    vocabulary = None if words is None else given_words(words)
+    given: dict[str, Any] = {
+        **{"strict": strict, "kind": kind, "size": size, "channels": channels, "classes": classes},
+        **{"x": x, "y": y, "targets": targets, "like": like, "label": label},
+        **{"frames": frames, "words": vocabulary},
+    }
+    options = Options(**given)
     found = _opened(data, options)
     if val is not None:
         _check_other(data, val)
@@ -159,14 +187,17 @@ def _held(data: str | Path, source: Source, options: Options) -> Source:
         label=getattr(source, "label", None),
         x=options.x,
         y=options.y,
+        frames=getattr(source, "frames", None),
+        words=getattr(source, "words", None),
     )
     classes = source.classes
     asked = replace(
         options,
         kind=like.kind,
-        size=like.shape[1:] if like.fit else None,
+        size=like.shape[1:] if like.fit and like.shape[1:] else None,
         channels=like.shape[0] if like.kind in ("picture", "volume") else None,
         classes=classes,
+        frames=like.frames,
         like=like,
         targets="labels" if classes is not None else "numbers",
     )
@@ -209,11 +240,13 @@ def _opened(data: str | Path, options: Options) -> Source:
     path = Path(data)
     where = printable(data)
     if not exists(path):
-        names = ", ".join(NAMED)
-        raise FileNotFoundError(f"data={where}: no such file or folder, nor a name ({names})")
+        raise FileNotFoundError(
+            f"data={where}: no such file or folder, nor a name ({', '.join(NAMED)})"
+            f"{meant(path.name, NAMED)}"
+        )
     if not path.is_dir():
         regular(path, where)
-    reader = next((reader for reader in READERS if reader.matches(path)), None)
+    reader = next((reader for reader in READERS if reader.matches(path, options)), None)
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
         raise FaltungError(f"data={where}: is none of: {known}{it_is(path)}")
@@ -226,13 +259,16 @@ def _check_words(options: Options, what: str, reader: object) -> None:
     """ValueError: an option that says something of arrays, or of text, for data that are none."""
     for name, of, readers in (
         ("channels", "arrays", (arrays.open_npz, idx.open_idx)),
-        ("x", "arrays in .npz files", (arrays.open_npz,)),
+        ("x", "arrays in .npz files, and columns of texts", (arrays.open_npz, texts.open_texts)),
         ("y", "arrays in .npz files", (arrays.open_npz,)),
-        ("label", "text", (tables.open_table,)),
+        ("label", "text", (tables.open_table, texts.open_texts)),
     ):
         value = getattr(options, name)
         if isinstance(value, str) and reader not in readers:
             raise FaltungError(f"{name}={show(value)}: applies to {of}, not to {what}")
+    asked = options.frames is not None and options.like is None
+    if asked and reader not in (clips.open_clips, _open_parts):
+        raise FaltungError(f"frames={options.frames}: applies to clips, not to {what}")
 
 
 def _named(name: str, options: Options) -> Source:
@@ -254,7 +290,10 @@ READERS = (
     Reader("a folder with train/ and val/ in it", _is_split, _open_parts),
     Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
     Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
+    Reader("a .csv or .tsv file with a column of texts", texts.is_table, texts.open_texts),
+    Reader("a folder of .txt files, a class a folder", texts.is_folder, texts.open_folder),
     Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
+    Reader("a folder of videos, a class a folder", clips.matches, clips.open_clips),
     Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
     Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
 )

@@ -24,6 +24,8 @@ class Options:
     targets: TargetKind | None = None
     like: Like | None = None
     label: str | None = None
+    frames: int | None = None
+    words: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
@@ -47,6 +49,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise FaltungTypeError(f"{name}={show(value)}: must be the name of {what}")
+        if self.frames is not None:
+            object.__setattr__(self, "frames", whole("frames", self.frames, 1))
         if self.targets is not None:
             one_of("targets", self.targets, TARGET_KINDS)
         if self.classes is not None:

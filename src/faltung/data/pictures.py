@@ -85,14 +85,14 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     _check_pages(found, facts)
     rank = len(facts[0].space)
     space = options.space(rank) or _common(found, facts)
-    white, channels = _common_white(found, facts), _common_channels(found, facts, options)
+    white, channels = common_white(found, facts), common_channels(found, facts, options)
     shape, fit = (channels, *space), options.size is not None
     units = units_of_files(white, [fact.range for fact in facts], picture=rank == 2)
     check_white(units, options.like.meaning if options.like else None, printable(root.name))
     floats = white is None or (fit and (white == DEEP or rank == 3))
     dtype = np.dtype(np.float32 if floats else np.uint16 if white == DEEP else np.uint8)
     first = (
-        with_white(_widened(values, channels), fact.white, white)
+        with_white(widened(values, channels), fact.white, white)
         for fact, values in zip(facts, kept.taken(found.files), strict=False)
     )
     return FileSource(
@@ -113,12 +113,12 @@ def examine(path: Path, where: str, options: Options, kept: Kept | None = None) 
     Broken: it cannot be read. ValueError: a decompression bomb, or an option that it cannot follow.
     """
     asked = options.count
-    with _named(where, skip=True):
+    with named(where, skip=True):
         flat = options.kind != "volume" and (
             isinstance(options.size, int) or (options.size is not None and len(options.size) == 2)
         )
         near = options.space(2) if flat else None
-        picture = _load(path, where, near, options.kind, asked)
+        picture = load(path, where, near, options.kind, asked)
         space = options.space(len(picture.space))
         values = picture.arranged(asked or picture.channels, space)
         if kept is not None:
@@ -157,7 +157,7 @@ def decode(
         A file that cannot be read as such a picture; floats or signed numbers if there is a white.
     """
     values, own = stored(path, where, shape=shape, fit=fit)
-    with _named(where):
+    with named(where):
         return with_white(values, own, white)
 
 
@@ -165,11 +165,11 @@ def stored(
     path: Path, where: str, *, shape: tuple[int, ...], fit: bool
 ) -> tuple[Array, float | None]:
     """What ``decode`` gives without a white, and the number that is white by the file's format."""
-    with _named(where):
+    with named(where):
         kind = "volume" if len(shape) == 4 else "picture"
         near = shape[1:] if fit and kind == "picture" else None
         try:
-            picture = _load(path, where, near, kind, shape[0])
+            picture = load(path, where, near, kind, shape[0])
         except Broken as error:
             raise Broken(f"{error}{it_is(path)}") from error
         if not fit and picture.space != shape[1:]:
@@ -177,7 +177,7 @@ def stored(
         return picture.arranged(shape[0], shape[1:] if fit else None), picture.white
 
 
-def _load(
+def load(
     path: Path, where: str, near: tuple[int, ...] | None, kind: str | None, channels: int | None
 ) -> pillow.EightBits | Layers:
     if tiff.matches(path):
@@ -188,7 +188,7 @@ def _load(
 
 
 @contextmanager
-def _named(where: str, skip: bool = False) -> Iterator[None]:
+def named(where: str, skip: bool = False) -> Iterator[None]:
     """Turn any error inside into a ValueError that begins with the name of the file. With ``skip``
     what is wrong with the file itself stays or becomes Broken.
 
@@ -236,7 +236,7 @@ def _common(found: Listing, facts: Sequence[Facts]) -> tuple[int, ...]:
     return usual
 
 
-def _common_white(found: Listing, facts: Sequence[Facts]) -> float | None:
+def common_white(found: Listing, facts: Sequence[Facts]) -> float | None:
     """What is white in all of them: 16 bits if any has 16. ValueError: in some nothing is."""
     whites = [fact.white for fact in facts]
     known = [white for white in whites if white is not None]
@@ -251,7 +251,7 @@ def _common_white(found: Listing, facts: Sequence[Facts]) -> float | None:
     return max(known, default=None)
 
 
-def _common_channels(found: Listing, facts: Sequence[Facts], options: Options) -> int:
+def common_channels(found: Listing, facts: Sequence[Facts], options: Options) -> int:
     """Three if any is in colour. ValueError: they have different channels of other kinds."""
     if options.count is not None:
         return options.count
@@ -267,7 +267,7 @@ def _common_channels(found: Listing, facts: Sequence[Facts], options: Options) -
     return usual
 
 
-def _widened(values: Array, channels: int) -> Array:
+def widened(values: Array, channels: int) -> Array:
     """Grey as colour, where other pictures are in colour."""
     return np.repeat(values, channels, axis=0) if len(values) < channels else values
 

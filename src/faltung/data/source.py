@@ -13,6 +13,7 @@ from faltung.data.native import as_array
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
+from faltung.geometry.calls import explained
 from faltung.geometry.check import one_of, sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.runtime.narrowing import narrowed
@@ -149,6 +150,7 @@ def checked_indices(indices: Indices, count: int) -> npt.NDArray[np.int64]:
     return chosen.astype(np.int64)
 
 
+@explained
 class ArraySource:
     """Arrays as a source. They are kept, not copied, where their dtype allows it.
 
@@ -242,6 +244,9 @@ class ArraySource:
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
+        # Of texts: the vocabulary that numbers their words, and the column of a table they are in.
+        self.words: tuple[str, ...] | None = None
+        self.column: str | None = None
         self._names = None if names is None else tuple(map(printable, names))
 
     @property
@@ -323,6 +328,7 @@ class Subset:
         self.layout = layout_in(source)
         every = weights_in(source)
         self.weights = None if every is None else every[self.indices]
+        self.words: tuple[str, ...] | None = getattr(source, "words", None)
         self._names: tuple[str, ...] | None = None
 
     @property
@@ -345,6 +351,7 @@ class Subset:
         return self.source.read(self.indices[np.asarray(indices, np.int64)])
 
 
+@explained
 def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
     """Split samples into a part to train on and a part to hold out, by chance.
 

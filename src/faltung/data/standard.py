@@ -5,6 +5,7 @@ Prediction must subtract and divide by exactly the same numbers as training, so 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -74,8 +75,7 @@ class Standard:
 
     def _columns(self, axes: int) -> npt.NDArray[np.float32]:
         """Mean and deviation, shaped to broadcast to (n, channels, ...) of this many axes."""
-        pair = np.array([self.mean, self.std], np.float32)
-        return pair.reshape(2, -1, *(1,) * (axes - 2))
+        return _columns(self.mean, self.std, axes)
 
     def as_dict(self) -> dict[str, list[float]]:
         """For a settings file; ``from_dict`` gives the same object back, bit for bit."""
@@ -93,6 +93,13 @@ class Standard:
                 raise FaltungTypeError(f"{key}={show(value)}: must be a list of numbers")
             lists.append(tuple(float(v) for v in value))
         return Standard(*lists)
+
+
+@lru_cache(16)  # a small batch takes less time than these arrays
+def _columns(mean: tuple[float, ...], std: tuple[float, ...], axes: int) -> npt.NDArray[np.float32]:
+    pair = np.array([mean, std], np.float32).reshape(2, -1, *(1,) * (axes - 2))
+    pair.flags.writeable = False
+    return pair
 
 
 def standardise(source: Source) -> Standard:

@@ -172,7 +172,9 @@ def _class_names(
     most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
     if names is not None and most >= len(names):
-        raise FaltungError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
+        raise FaltungError(
+            f"{where}{_place(labels, most)}: must be a label below {len(names)}, from 0 on"
+        )
     if low < least:
         raise FaltungError(f"{where}{_place(labels, low)}: a label must be at least {least}")
     if names is None and most >= labels.size:

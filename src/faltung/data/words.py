@@ -20,7 +20,9 @@ def in_words(source: Source, *, own: bool = True) -> str:
     >>> in_words(open_source("digits"))
     '1,797 samples, 1 channel, 8x8, values 0..16 -> /16; 10 classes'
     """
-    parts = [_count(len(source), *NAMES[source.kind]), *_shape(source)]
+    clips = getattr(source, "frames", None) is not None
+    names = ("clip", "clips") if clips else NAMES[source.kind]
+    parts = [_count(len(source), *names), *_shape(source)]
     units = str(source.units) if is_stored(source) and source.kind != "text" else ""
     if units:
         parts.append(units)

@@ -86,7 +86,7 @@ def refusal(
     known = [*positional[own is not None :], *options]
     for name, value in named.items():
         if name not in known:
-            said = words.meant(name, [n for n in known if n not in named], words.ARGUMENTS)
+            said = words.meant(name, known, words.ARGUMENTS)
             said = said or f"; it takes {', '.join(known) or 'nothing'}"
             return f"{name}={show(value)}: {called} has no such argument{said}"
     values = list(given[own is not None :])

@@ -15,6 +15,7 @@ from faltung.geometry.expr import Expr, at_least, derivative, greater, maximum, 
 from faltung.geometry.expr import unary as function
 from faltung.geometry.formula import as_text, parse
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import VALUES, meant
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Graph, Node
 
@@ -84,7 +85,7 @@ def check_loss(loss: object) -> str:
     if isinstance(loss, str) and (loss.strip().isidentifier() or not loss.strip()):
         raise FaltungError(
             f"loss={show(loss)}: must be one of {', '.join(LOSSES)}, or a formula such as "
-            f"'{EXAMPLE}'"
+            f"'{EXAMPLE}'{meant(loss, LOSSES, VALUES['loss'])}"
         )
     if not isinstance(loss, str | Expr):
         raise FaltungTypeError(
@@ -114,7 +115,9 @@ def _of_difference(formula: Expr) -> bool:
     """Whether a formula depends on output - target alone, so that it makes sense in any unit."""
     if formula.op == "operand":
         return False
-    if formula.op == "sub" and {term.op for term in formula.terms} == {"operand"}:
+    # A comparison of the two is one of their difference with 0.
+    pair = formula.op in ("sub", "gt", "ge", "eq")
+    if pair and {term.op for term in formula.terms} == {"operand"}:
         return formula.operands() == {0, 1}
     return all(map(_of_difference, formula.terms))
 

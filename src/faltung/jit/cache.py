@@ -1,4 +1,4 @@
-"""Object files, plans and measured choices, on disk in a folder that only the user can write.
+"""Object files, plans, programs and choices, on disk in a folder that only the user can write.
 
 Where: FALTUNG_CACHE, else XDG_CACHE_HOME/faltung, else ~/.cache/faltung (LOCALAPPDATA on Windows);
 FALTUNG_CACHE=off keeps nothing.  Under which name: a hash of the source that writes the kernel, or
@@ -27,7 +27,7 @@ STALE = 3600  # seconds after which an unfinished file was left by a process tha
 
 _MAGIC = b"faltung\x01"
 _HEADER = len(_MAGIC) + 2 * 32  # then the key, then the sha256 of what follows
-KINDS = ("kernel", "choice", "plans")
+KINDS = ("kernel", "choice", "plans", "program")
 _NAME = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(KINDS)})")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]+\.part")
 # O_NONBLOCK: opening a FIFO must not wait for someone to write into it.
@@ -291,10 +291,11 @@ def status() -> str:
     if not trusted:
         return f"off: {path} must be a folder of this user that nobody else can write"
     files, taken = size()
-    choices, plans = (len(names(kind)) for kind in ("choice", "plans"))
-    more = f", plans of {plans} program{'s' * (plans != 1)}" if plans else ""
+    choices, plans, programs = (len(names(kind)) for kind in ("choice", "plans", "program"))
+    more = f", {programs} program{'s' * (programs != 1)}" if programs else ""
+    more += f", plans of {plans} program{'s' * (plans != 1)}" if plans else ""
     more += f", {choices} measured choice{'s' * (choices != 1)}" if choices else ""
-    return f"{path}, {files - choices - plans} kernels{more}, {taken / 2**20:.1f} MiB"
+    return f"{path}, {files - choices - plans - programs} kernels{more}, {taken / 2**20:.1f} MiB"
 
 
 def size() -> tuple[int, int]:

@@ -10,7 +10,7 @@ from faltung.jit import cache, llvm
 from faltung.jit.target import check, current
 from faltung.machine.table import Machine
 
-__all__ = ["CompiledKernel", "Recipe", "counts", "kernel", "object_code", "raw"]
+__all__ = ["CompiledKernel", "Linked", "Recipe", "counts", "kernel", "linked", "object_code", "raw"]
 
 Origin = Literal["compiled", "disk"]
 
@@ -32,18 +32,29 @@ class Recipe(Protocol):
         """LLVM IR of a module with `void symbol(ptr params, i64 begin, i64 end)`."""
 
 
-class CompiledKernel:
+class Linked:
+    """Machine code in this process, at an address. key: under which it is on disk, or None."""
+
+    __slots__ = ("address", "key", "symbol")
+
+    def __init__(self, address: int, symbol: str, key: str | None) -> None:
+        self.address, self.symbol, self.key = address, symbol, key
+
+
+class CompiledKernel(Linked):
     """Machine code in this process: `kernel(params, begin, end)` runs items begin..end.
 
     address: of the function.  origin: "compiled" here, or loaded from "disk".
     """
 
-    __slots__ = ("_call", "address", "machine", "origin", "recipe")
+    __slots__ = ("_call", "machine", "origin", "recipe")
 
-    def __init__(self, recipe: Recipe, machine: Machine, address: int, origin: Origin) -> None:
+    def __init__(
+        self, recipe: Recipe, machine: Machine, address: int, origin: Origin, key: str | None = None
+    ) -> None:
+        super().__init__(address, recipe.symbol, key)
         self.recipe = recipe
         self.machine = machine
-        self.address = address
         self.origin = origin
         self._call = _ENTRY(address)
 
@@ -67,6 +78,8 @@ class CompiledKernel:
 
 
 _kernels: dict[tuple[str, Machine], CompiledKernel] = {}
+# The same by the keys under which they are on disk, and those that were asked for by their keys.
+_linked: dict[str, Linked] = {}
 _modules: dict[tuple[str, str, tuple[str, ...], Machine], dict[str, int]] = {}
 _counts: Counter[str] = Counter()
 
@@ -103,12 +116,28 @@ def kernel(recipe: Recipe, machine: Machine | None = None) -> CompiledKernel:
     with llvm.LOCK:
         found = _kernels.get(key)
         if found is None:
-            address, origin = _build(recipe, check(machine), key[0])
-            found = _kernels[key] = CompiledKernel(recipe, machine, address, origin)
+            address, origin, place = _build(recipe, check(machine), key[0])
+            found = _kernels[key] = CompiledKernel(recipe, machine, address, origin, place)
+            if place is not None:
+                _linked[place] = found
         return found
 
 
-def _build(recipe: Recipe, machine: Machine, text: str) -> tuple[int, Origin]:
+def linked(key: str, symbol: str) -> Linked | None:
+    """The kernel that is on disk under `key`, or in this process from there; None: it is not there,
+    and has to be written again from its recipe.
+    """
+    with llvm.LOCK:
+        found = _linked.get(key)
+        if found is None:
+            known = _load(key, (symbol,))
+            if known is None:
+                return None
+            found = _linked[key] = Linked(known[symbol], symbol, key)
+        return found if found.symbol == symbol else None
+
+
+def _build(recipe: Recipe, machine: Machine, text: str) -> tuple[int, Origin, str | None]:
     symbol = recipe.symbol
     ir = ""
     if cache.by_text() or not cache.covers(type(recipe).__module__):
@@ -119,13 +148,13 @@ def _build(recipe: Recipe, machine: Machine, text: str) -> tuple[int, Origin]:
         key = cache.key("kernel", text, symbol, machine.code_key, llvm.versions())
     known = _load(key, (symbol,))
     if known is not None:
-        return known[symbol], "disk"
+        return known[symbol], "disk", key
     try:
         code = llvm.object_code(ir or str(recipe.emit(machine)), machine)
     except RuntimeError as error:
         error.add_note(f"while compiling {text} for {machine}")
         raise
-    return _keep(key, code, (symbol,))[symbol], "compiled"
+    return _keep(key, code, (symbol,))[symbol], "compiled", key
 
 
 def _load(key: str | None, symbols: tuple[str, ...]) -> dict[str, int] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from faltung.geometry.record import dataclass
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
+from faltung.nets.convnet import convnet
 from faltung.nets.convnext import convnext
 from faltung.nets.deeplabv3 import deeplabv3
 from faltung.nets.densenet import densenet
@@ -115,6 +116,17 @@ NETS: dict[str, Row] = {
         (1, 32, 32),
         10,
         61_706,
+        any_rank=True,
+    ),
+    "convnet": Row(
+        convnet,
+        "Small normalised convolutions, after VGG, batch normalisation and network in network",
+        "Faltung",
+        2026,
+        "pictures",
+        (3, 64, 64),
+        10,
+        98_970,
         any_rank=True,
     ),
     "alexnet": Row(

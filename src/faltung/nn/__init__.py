@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from faltung.geometry.calls import explained
 from faltung.geometry.conv import Float
+from faltung.geometry.errors import FaltungError
 from faltung.graph.builder import Builder
 from faltung.graph.value import Graph
 from faltung.nn.activation import (
@@ -172,7 +173,16 @@ def build(
     """
     b = Builder(input_shape, dtype=dtype, training=training, tokens=tokens)
     checked(net)
-    x = net.build(b, b.input) if net.bare else net(b, b.input)
+    try:
+        x = net.build(b, b.input) if net.bare else net(b, b.input)
+    except FaltungError as error:
+        if len(b.input.shape) != 4:
+            raise
+        shape = b.input.shape  # of volumes, or of a batch of pictures
+        raise type(error)(
+            f"{error}; input_shape={shape} is a volume (C, D, H, W), and a picture without the "
+            f"batch is {shape[1:]}"
+        ) from error
     return b.graph(x)
 
 

@@ -24,7 +24,8 @@ from faltung.onnx.profiled import profiled
 from faltung.onnx.programs import Programs
 from faltung.onnx.read import File, Port, read
 from faltung.onnx.tensors import FLOATS, dtype_of
-from faltung.plan.choose import Precision, policy_of
+from faltung.plan.choose import policy_of
+from faltung.plan.words import Precision
 from faltung.program.profile import Profile
 from faltung.runtime.memory import require
 

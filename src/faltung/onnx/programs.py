@@ -16,7 +16,7 @@ from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
 from faltung.onnx.part import Part
 from faltung.onnx.tensors import dtype_of
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.constants import Constants
 from faltung.program.inference import Inference
 from faltung.program.state import State

@@ -23,7 +23,7 @@ from faltung.ops.constant import BorderMode, constant
 from faltung.ops.directions import SHARED, forward, input_grad, transpose, weight_grad
 from faltung.ops.options import WITHOUT_CHANNELS, Geometry
 from faltung.ops.run import policy_of
-from faltung.plan.choose import MethodName, Precision
+from faltung.plan.words import MethodName, Precision
 
 _calls: Calls[Array] = Calls()
 

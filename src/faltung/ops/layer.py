@@ -20,8 +20,9 @@ from faltung.ops.options import Geometry, bias_fits, parameters, spec_of
 from faltung.ops.run import built, forget, policy_of
 from faltung.plan.binding import layout
 from faltung.plan.build import build_forward
-from faltung.plan.choose import AUTO, MethodName, Policy, Precision
+from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
+from faltung.plan.words import MethodName, Precision
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import threads_to_use
 

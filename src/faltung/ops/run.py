@@ -13,9 +13,10 @@ from faltung.ops.arguments import Array, address
 from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.build import build_input_grad, build_weight_grad
-from faltung.plan.choose import MethodName, Policy, Precision
+from faltung.plan.choose import Policy
 from faltung.plan.plan import Plan
 from faltung.plan.tune import tuned, wanted
+from faltung.plan.words import MethodName, Precision
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import threads_to_use
 

@@ -1,12 +1,13 @@
 """From steps to a region: kernels compiled, arguments laid out, addresses filled in."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.jit.compile import CompiledKernel, kernel
+from faltung.jit.compile import Linked, kernel
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Code, Operand, Step, Work, recipes, waiting
 from faltung.runtime import team
@@ -51,6 +52,91 @@ def places(work: Work, aux: int = 0) -> dict[str, tuple[int, int]]:
     return found
 
 
+class Laid(NamedTuple):
+    """Steps as numbers, without an address: what is left of them once their kernels are compiled.
+
+    words: the headers of all steps, then their arguments; 0 where an address belongs. places: rows
+    of a position among the words, a slot, and how many bytes from its address. functions, tables:
+    rows of a position and the number of a kernel, or of a table, whose address it is.
+    """
+
+    steps: int
+    words: Memory
+    places: Memory
+    functions: Memory
+    tables: Memory
+    kernels: tuple[Linked, ...]
+    arrays: tuple[Memory, ...]
+
+
+def laid_out(steps: Sequence[Step], places: Places, machine: Machine, slots: int) -> Laid:
+    """Steps as numbers. ValueError: a step names an array without a place, or a place without a
+    slot.
+    """
+    steps = _with_work(steps)
+    found = _kernels(steps, machine)
+    codes: dict[Linked, int] = {}
+    numbers = {recipe: codes.setdefault(code, len(codes)) for recipe, code in found.items()}
+    made = _Layer(HEADER * len(steps), numbers, places, slots)
+    heads: list[int] = []
+    for i, step in enumerate(steps):
+        barrier = i + 1 < len(steps) and steps[i + 1].barrier
+        whole = WHOLE if getattr(step.recipe, "one_call", False) else 0
+        made.functions.append((len(heads), numbers[id(step.recipe)]))
+        heads += [0, len(made.arguments), step.items, BARRIER * barrier + whole]
+        for argument in step.arguments:
+            # As nearly all of thousands are.
+            made.arguments.append(argument if type(argument) is int else made.argument(argument))
+    return Laid(
+        len(steps),
+        np.array([*heads, *made.arguments], dtype=np.int64),
+        _rows(made.places, 3),
+        _rows(made.functions, 2),
+        _rows(made.tables, 2),
+        tuple(codes),
+        tuple(made.arrays),
+    )
+
+
+def _rows(rows: Sequence[tuple[int, ...]], width: int) -> Memory:
+    return np.array(rows, np.int64).reshape(-1, width)
+
+
+class _Layer:
+    """Arguments that are laid out, one after the other, from word ``start``."""
+
+    def __init__(self, start: int, numbers: Mapping[int, int], where: Places, slots: int) -> None:
+        self._start, self._numbers, self._where, self._slots = start, numbers, where, slots
+        self.arguments: list[int] = []
+        self.places: list[tuple[int, int, int]] = []
+        self.functions: list[tuple[int, int]] = []
+        self.tables: list[tuple[int, int]] = []
+        self.arrays: list[Memory] = []
+        self._known: dict[int, int] = {}
+
+    def argument(self, argument: Argument) -> int:
+        position = self._start + len(self.arguments)
+        if isinstance(argument, Operand):
+            slot, start = self._where.get(argument.name, (-1, 0))
+            if not 0 <= slot < self._slots:
+                raise FaltungError(
+                    f"places={sorted(self._where)}: must have {argument.name!r} in one of "
+                    f"{self._slots} slots"
+                )
+            self.places.append((position, slot, start + argument.offset))
+            return 0
+        if isinstance(argument, np.ndarray):
+            number = self._known.setdefault(id(argument), len(self.arrays))
+            if number == len(self.arrays):
+                self.arrays.append(argument)
+            self.tables.append((position, number))
+            return 0
+        if isinstance(argument, Code):
+            self.functions.append((position, self._numbers[id(argument.recipe)]))
+            return 0
+        return int(argument)
+
+
 class Region:
     """Compiled steps: ``run(addresses, threads)`` does them all in one parallel region.
 
@@ -62,47 +148,29 @@ class Region:
     def __init__(
         self, steps: Sequence[Step], places: Places, machine: Machine, slots: int = len(SLOTS)
     ) -> None:
-        steps = _with_work(steps)
-        found = _kernels(steps, machine)
-        self.kernels = list(found.values())
-        self._addresses = {recipe: made.address for recipe, made in found.items()}
-        self._where = places
-        self._slots = slots
-        self._tables: list[Memory] = []
-        self._places: list[tuple[int, int, int]] = []
-        self._free: list[tuple[memoryview, team.Region]] = []
-        self._steps = len(steps)
-        heads: list[int] = []
-        arguments: list[int] = []
-        for i, step in enumerate(steps):
-            barrier = i + 1 < len(steps) and steps[i + 1].barrier
-            function = self._addresses[id(step.recipe)]
-            whole = WHOLE if getattr(step.recipe, "one_call", False) else 0
-            heads += [function, len(arguments), step.items, BARRIER * barrier + whole]
-            for argument in step.arguments:
-                if type(argument) is int:  # as nearly all of thousands are
-                    arguments.append(argument)
-                else:
-                    at = HEADER * len(steps) + len(arguments)
-                    arguments.append(self._argument(argument, at))
-        self._template = np.array([*heads, *arguments], dtype=np.int64)
+        self._take(laid_out(steps, places, machine, slots), slots)
 
-    def _argument(self, argument: Argument, position: int) -> int:
-        if isinstance(argument, Operand):
-            slot, start = self._where.get(argument.name, (-1, 0))
-            if not 0 <= slot < self._slots:
-                raise FaltungError(
-                    f"places={sorted(self._where)}: must have {argument.name!r} in one of "
-                    f"{self._slots} slots"
-                )
-            self._places.append((position, slot, start + argument.offset))
-            return 0
-        if isinstance(argument, np.ndarray):
-            self._tables.append(argument)
-            return int(argument.ctypes.data)
-        if isinstance(argument, Code):
-            return self._addresses[id(argument.recipe)]
-        return int(argument)
+    @classmethod
+    def of(cls, laid: Laid, slots: int) -> "Region":
+        """Steps that are laid out already."""
+        made = cls.__new__(cls)
+        made._take(laid, slots)
+        return made
+
+    def _take(self, laid: Laid, slots: int) -> None:
+        self.laid = laid
+        self.kernels = list(laid.kernels)
+        self._slots, self._steps = slots, laid.steps
+        self._tables = laid.arrays
+        self._places: list[list[int]] = laid.places.tolist()
+        self._free: list[tuple[memoryview, team.Region]] = []
+        self._template = laid.words.copy()
+        for rows, found in (
+            (laid.functions, [code.address for code in laid.kernels]),
+            (laid.tables, [int(table.ctypes.data) for table in laid.arrays]),
+        ):
+            if len(rows):
+                self._template[rows[:, 0]] = np.array(found, np.int64)[rows[:, 1]]
 
     def _image(self) -> tuple[memoryview, team.Region]:
         memory = self._template.copy()
@@ -209,11 +277,11 @@ class Movable:
                 self._memory[positions] = offsets + address
 
 
-def _kernels(steps: Sequence[Step], machine: Machine) -> dict[int, CompiledKernel]:
+def _kernels(steps: Sequence[Step], machine: Machine) -> dict[int, Linked]:
     """The kernel of each recipe, by its ``id``; steps share recipes, whose long text is generated
     once.
     """
-    found: dict[int, CompiledKernel] = {}
+    found: dict[int, Linked] = {}
     for step in steps:
         for recipe in recipes(step):
             if id(recipe) not in found:

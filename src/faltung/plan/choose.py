@@ -18,7 +18,6 @@ keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf
-from typing import Literal, get_args
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -37,6 +36,7 @@ from faltung.methods.winograd import weight_grad as winograd_weight_grad
 from faltung.methods.winograd import winograd
 from faltung.plan.offer import Candidate, offers, packing, price
 from faltung.plan.question import Question
+from faltung.plan.words import PRECISIONS
 
 # A transform rounds more than a sum: it has to win by something.
 MAX_TRANSFORM_PRICE = 0.95
@@ -46,13 +46,6 @@ MAX_SAMPLES_PRICE = 0.85
 # The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
 # not fewer.
 MIN_LAST_OUTPUTS = 4
-
-Precision = Literal["fast", "strict"]
-# As people write it: the names of both tables below.
-MethodName = Literal[
-    "auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft", "strassen"
-]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 # The methods --------------------------------------------------------------------------------------

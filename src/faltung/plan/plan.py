@@ -92,7 +92,8 @@ class Plan:
 
     def kernels(self) -> list[CompiledKernel]:
         """The machine code of the plan, in the order of its steps, each kernel once."""
-        return list(dict.fromkeys(self.region("all").kernels))
+        every = dict.fromkeys(self.region("all").kernels)
+        return [kernel for kernel in every if isinstance(kernel, CompiledKernel)]
 
     def threads(self, available: int) -> int:
         """How many of the available threads are worth waking."""

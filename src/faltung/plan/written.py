@@ -1,4 +1,4 @@
-"""Plans as data: what they consist of in JSON, and their tables behind it.
+"""Plans and programs as data: what they consist of in JSON, and their tables behind it.
 
 Only numbers, words and the fields of frozen dataclasses of this package are written, and read
 again by their constructors. Code is not among them: it is written by recipes when it is needed.
@@ -19,8 +19,8 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Step, Work
 from faltung.plan.plan import Plan
 
-# The stages that have the classes of which plans consist.
-_STAGES = ("faltung.geometry.", "faltung.methods.", "faltung.plan.")
+# The stages that have the classes of which plans and programs consist.
+_STAGES = ("faltung.geometry.", "faltung.graph.", "faltung.methods.", "faltung.plan.")
 _WORD = 8
 
 
@@ -77,8 +77,15 @@ class _Writer:
 
 def written(plans: Mapping[str, Plan]) -> bytes:
     """Plans by their questions, as bytes. FaltungError: one that cannot be written."""
+    return values_written({question: _parts(plan) for question, plan in plans.items()})
+
+
+def values_written(values: Mapping[str, Any]) -> bytes:
+    """Values by their names, as bytes: of numbers, words, tables, and frozen dataclasses of the
+    stages. FaltungError: one that cannot be written.
+    """
     writer = _Writer()
-    found = {question: writer.value(_parts(plan)) for question, plan in plans.items()}
+    found = {name: writer.value(value) for name, value in values.items()}
     text = json.dumps([found, writer.shared], separators=(",", ":")).encode()
     text += b" " * (-(len(text) + _WORD) % _WORD)
     size = len(text).to_bytes(_WORD, "little")
@@ -125,9 +132,7 @@ class Written:
     def plan(self, question: str, machine: Machine) -> Plan:
         """The plan of a question. Unreadable: it is none."""
         try:
-            spec, direction, reasons, cycles, aux, prepare, steps, *rest = self._value(
-                self._plans[question]
-            )
+            spec, direction, reasons, cycles, aux, prepare, steps, *rest = self.value(question)
             kept, scratch, packs = rest
             work = Work(
                 [Step(*s) for s in prepare], [Step(*s) for s in steps], kept, scratch, packs
@@ -135,6 +140,10 @@ class Written:
             return Plan(spec, direction, machine, work, reasons, cycles, aux)
         except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
             raise Unreadable from None
+
+    def value(self, name: str) -> Any:
+        """A value by its name. Unreadable, or an error of a constructor: it is none."""
+        return self._value(self._plans[name])
 
     def _value(self, value: Any) -> Any:
         if not isinstance(value, list):

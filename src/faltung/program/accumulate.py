@@ -39,7 +39,8 @@ class Accumulated:
         scalars = {name: Value(f"optimizer.{name}", (), batched=False) for name in names}
         lowering = Lowering(Places((), ()), {}, 1, state.dtype.name, machine or current())
         arrays = ("parameters", "gradients", *slots.arrays)
-        assembly = Assembly(
+        # Kept: the steps read and write its memory.
+        self._assembly = assembly = Assembly(
             (),
             lowering,
             outside={"parameters": state.memory, "gradients": self._sum, **slots.arrays},

@@ -5,7 +5,6 @@ branches of an Inception module have none between them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -17,24 +16,20 @@ from faltung.geometry.record import dataclass
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting
-from faltung.plan.binding import Bound, Movable, Region, layout
+from faltung.plan.binding import Movable, Region, layout
 from faltung.program.arena import Lifetime, placed
 from faltung.program.bands import chained
 from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.packing import Packing
+from faltung.program.running import Running
 from faltung.program.stored import Halves, item
 from faltung.program.stored import lowered as lower_stored
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
-
-# The memories of a program. arena: temporary buffers. feed: what comes from outside, and constants.
-# packed: weights as kernels read them, where they outlive a run; those that other programs have
-# packed are in memories of these.
-OWN = ("arena", "feed", "packed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,7 @@ class Unit:
     writes: list[Range]
 
 
-class Assembly:
+class Assembly(Running):
     """The steps of a program over its memories.
 
     nodes: in order. outside: memories of the caller, name -> array, and ``fixed``: the buffers in
@@ -130,16 +125,16 @@ class Assembly:
             f"batch={lowering.batch}: the program of this network",
             "choose a smaller batch" if lowering.batch > 1 else "choose a smaller network",
         )
-        self.memories: dict[str, Array] = {
+        memories: dict[str, Array] = {
             "arena": memory(arena_size),
             "feed": self._feed_memory,
             "packed": aligned(0),
             **(outside or {}),
             **({} if self.packing is None else self.packing.memories()),
         }
+        super().__init__(memories)
         slots = {name: number for number, name in enumerate((*self.memories, PASSING))}
         self._slots = {name: (slots[memory], at) for name, (memory, at) in self._fixed.items()}
-        self._addresses = [_address(memory) for memory in self.memories.values()]
         self.kernels = 0
         self.phases = [_with_barriers(self._units(group, packs)) for group in groups]
         self.ends = [
@@ -149,26 +144,13 @@ class Assembly:
         self.phases[-1] += self.ends
         self.steps = [step for phase in self.phases for step in phase]
 
-    @cached_property
-    def _every(self) -> Region:
+    def every(self) -> Region:
+        """All steps."""
         return self._region(self.steps)
-
-    @cached_property
-    def region(self) -> Bound:
-        """All steps, over the memories as they are now."""
-        return self._every.bind([*self._addresses, 0])
-
-    @cached_property
-    def moving(self) -> Movable:
-        """All steps, over memories that may move: the slot of each is ``slot(name)``."""
-        return self._every.movable([*self._addresses, 0])
 
     def movable(self, phase: int) -> Movable:
         """The steps of a phase, as ``moving``."""
-        return self._region(self.phases[phase]).movable([*self._addresses, 0])
-
-    def slot(self, memory: str) -> int:
-        return list(self.memories).index(memory)
+        return self._region(self.phases[phase]).movable(self.addresses)
 
     def prepare(self, threads: int) -> None:
         """Fold and pack the weights as they are now."""
@@ -177,7 +159,7 @@ class Assembly:
 
     def part(self, steps: Sequence[Step]) -> Callable[[int], int]:
         """Some of the steps as a region of their own: called with a number of threads."""
-        return self._region(steps).bind([*self._addresses, 0]).run
+        return self._region(steps).bind(self.addresses).run
 
     def release(self) -> None:
         """Let go of the memories of weights that no step of a run reads."""
@@ -193,12 +175,11 @@ class Assembly:
         return region
 
     @property
-    def bytes(self) -> int:
-        """Bytes of the program's own memory, without parameters and what follows from them."""
-        return sum(self.memories[name].nbytes for name in OWN)
+    def constants(self) -> dict[int, Array]:
+        """The constants of the steps, by their offsets in the memory "feed"."""
+        return {self._fixed[n][1]: array for n, array in self.lowering.constants.items()}
 
-    def array(self, value: Value) -> Array:
-        """The memory of a value: (samples, *space, C) for a map, else in the value's shape."""
+    def _view(self, value: Value) -> Array:
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
@@ -340,7 +321,3 @@ def _dtype(value: Value, dtype: str) -> str:
     if value.kind == "index":
         return {"float32": "int32", "float64": "int64"}[dtype]
     return dtype
-
-
-def _address(memory: Array) -> int:
-    return int(memory.__array_interface__["data"][0])

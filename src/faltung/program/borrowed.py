@@ -18,11 +18,12 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import Movable
-from faltung.plan.choose import Precision, policy_of
+from faltung.plan.choose import policy_of
+from faltung.plan.words import Precision
 from faltung.program.assemble import Assembly
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
-from faltung.program.inference import simplified
+from faltung.program.inferring import simplified
 from faltung.program.inputs import input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places

@@ -12,7 +12,7 @@ from faltung.graph.ops import Convolve, ConvolveInput, ConvolveInteger, Recurren
 from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Graph, Node, Parameter
 from faltung.methods.base.correlation import Strides
-from faltung.plan.binding import layout
+from faltung.plan.binding import Region, layout
 from faltung.program.pool import Pool
 from faltung.runtime.buffers import aligned
 from faltung.runtime.halves import rounded
@@ -124,6 +124,22 @@ class Weights:
             return self.numbers.token(name) if name in self.numbers.parameters else name
         parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
         return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), d.expr, d.shapes, *parts
+
+    def pack(
+        self,
+        groups: Iterable[tuple[Sequence[str], Region]],
+        addresses: Sequence[int],
+        threads: int,
+    ) -> None:
+        """Fold and pack the parameters as they are now. groups: what is derived for each, and the
+        steps that pack it.
+        """
+        self.compute(self.lasting)
+        passing = aligned(self.passing)
+        words = [*addresses, int(passing.__array_interface__["data"][0])]
+        for names, region in groups:
+            self.compute(names, passing)
+            region.bind(words).run(threads)
 
     def compute(self, names: Iterable[str], passing: Array | None = None) -> None:
         """Compute what is derived from the parameters as they are now. passing: memory for those

@@ -1,83 +1,32 @@
 """A network compiled for inference: normalisation folded, weights packed, one parallel region."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
-from faltung.graph.expand import expanded
-from faltung.graph.fold import Derived, folded
-from faltung.graph.fuse import fused, needed
-from faltung.graph.fuse_attention import with_attention
-from faltung.graph.fuse_moves import moved
-from faltung.graph.fuse_views import views_last
-from faltung.graph.gates import gated
-from faltung.graph.grids import with_levels
-from faltung.graph.ops import Softmax
-from faltung.graph.recognise import recognised
-from faltung.graph.value import Graph, Node, Value
-from faltung.graph.windows import Cut
+from faltung.graph.value import Graph, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.plan.choose import policy_of
-from faltung.program.assemble import Assembly
+from faltung.program import kept
 from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import Fed, input_layouts
-from faltung.program.integers import settled
-from faltung.program.lowering import Lowering
-from faltung.program.places import Places
+from faltung.program.inputs import Fed
+from faltung.program.running import Running
 from faltung.program.state import State
-from faltung.program.stored import halves_of
 from faltung.program.threads import threads_for
 from faltung.runtime.buffers import aligned
 
+if TYPE_CHECKING:
+    from faltung.graph.value import Node
+    from faltung.program.assemble import Assembly
+    from faltung.program.inferring import Part, Planned
+
 Array = npt.NDArray[Any]
-
-
-Updates = tuple[tuple[Value, Value], ...]
-
-
-class Simplified(NamedTuple):
-    """What is left to run: the nodes, the outputs, what is derived from parameters alone, and the
-    new values of those that are not trained. reasons: by the names of their results, why
-    convolutions are not of whole numbers, where a network has levels.
-    """
-
-    nodes: tuple[Node, ...]
-    outputs: tuple[Value, ...]
-    derived: list[Derived]
-    updates: Updates
-    reasons: dict[str, str]
-
-
-def simplified(graph: Graph, softmax: bool = False, integers: bool = False) -> Simplified:
-    """The graph in fewer and simpler operations. softmax, integers: as ``Inference``."""
-    plain, derived = folded(expanded(graph)[0])
-    nodes, outputs = plain.nodes, plain.outputs
-    if softmax:
-        likely = replace(plain.output, name="softmax")
-        nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
-        outputs = (likely, *outputs[1:])
-    kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
-    reasons: dict[str, str] = {}
-    if integers and graph.dtype == "float32":
-        nodes, derived, reasons = with_levels(nodes, kept, derived)
-    nodes = with_attention(moved(needed(nodes, kept), kept), kept)
-    nodes = views_last(recognised(nodes, kept))
-    nodes = gated(fused(needed(nodes, kept), kept), kept)
-    return Simplified(nodes, outputs, list(derived), plain.updates, reasons)
-
-
-class Part(NamedTuple):
-    """A part of a network: the whole, simplified, and the nodes of the part."""
-
-    simple: Simplified
-    cut: Cut
 
 
 class Inference:
@@ -90,10 +39,10 @@ class Inference:
     values and weights lie on grids runs in whole numbers of 8 bits (``graph/grids.py``); else in
     float32, which gives the same numbers where its sums are exact. part: of the network alone, with
     the bits of the whole, of which it is a part. memory: where its arena is from, which programs
-    that run one after the other may share. Where the state keeps weights in
-    16 bits, so does the program what its nodes make. Inputs and results are float32. Parameters
-    that change later are seen after ``refresh``. One program is used by one thread at a time: it
-    owns its memory.
+    that run one after the other may share. keep: whether it may come from disk, and be kept there
+    (``kept.py``). Where the state keeps weights in 16 bits, so does the program what its nodes
+    make. Inputs and results are float32. Parameters that change later are seen after ``refresh``.
+    One program is used by one thread at a time: it owns its memory.
     """
 
     def __init__(
@@ -109,65 +58,111 @@ class Inference:
         part: "Part | None" = None,
         memory: Callable[[int], Array] = aligned,
         machine: Machine | None = None,
+        keep: bool = False,
     ) -> None:
         whole("batch", batch, 1)
         if graph.training:
             raise FaltungError("graph: must be built for inference, not for training")
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
-        if part is None:
-            simple, inputs = simplified(graph, softmax, integers and not state.stored), graph.inputs
-            nodes, outputs = simple.nodes, simple.outputs
+        self._machine = machine or current()
+        self._options = {
+            "softmax": softmax,
+            "precision": precision,
+            "bands": bands,
+            "integers": integers,
+            "part": part,
+            "memory": memory,
+        }
+        self._planned: Planned | None = None
+        name, found = None, None
+        if keep and part is None and isinstance(state, State):
+            asked = softmax, precision, bands, integers
+            own = tuple(state.parameters.values()), state.stored
+            name = kept.key(self._machine, "inference", graph, own, batch, asked)
+            found = kept.restored(
+                name,
+                state.placed(()).memories,
+                weigh=lambda derived: Weights(state, derived, ()),
+                what=f"batch={batch}",
+                memory=memory,
+            )
+        if found is None:
+            self._planned = made = self._plan(name is not None)
+            running: Running = made.assembly
+            inputs, self.outputs, lent = made.inputs, made.outputs, made.lent
+            about = {n: getattr(made, n) for n in ("inputs", "outputs", "counts", "lent")}
         else:
-            simple, inputs = part.simple, part.cut.inputs
-            nodes, outputs = part.cut.nodes, part.cut.outputs
-        self.reasons = simple.reasons
-        nodes, first = input_layouts(inputs, nodes)
-        nodes, places, levels = settled(graph, nodes, outputs, first)
-        self.levels = levels
-        self.nodes, self.outputs = nodes, outputs
-        weights = Weights(state, simple.derived, nodes)
-        policy = replace(policy_of(precision), placed=part is not None)
-        where = places, weights.strides, batch, graph.dtype
-        specs = (str(node.op.spec) for node in nodes if hasattr(node.op, "spec"))
-        about = "inference", str(batch), *map(repr, inputs), *specs
-        counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
-        lowering = Lowering(*where, machine or current(), policy, about)
-        lowering.items = dict.fromkeys(levels, 1)
-        lent = _lent(inputs, outputs, places)
-        size = batch * np.dtype(graph.dtype).itemsize
-        self.assembly = Assembly(
-            nodes,
-            lowering,
-            outside={memory: _zeros(v.size * size) for v, memory in lent.items()},
-            fixed={v.name: (memory, 0) for v, memory in lent.items()},
-            weights=weights,
-            feeds=[*(v for v in inputs if v not in lent), *counts.values()],
-            kept=list(outputs),
-            bands=bands and not (state.stored or levels),
-            halves=halves_of(state.stored, nodes, places, outputs, weights, levels),
-            memory=memory,
-        )
-        for value in counts.values():
-            self.assembly.array(value)[...] = batch * value.shape[0]
+            running, about = found, dict(found.about)
+            inputs, self.outputs, lent = about["inputs"], about["outputs"], about["lent"]
+        self.running = running
+        for value in about["counts"]:
+            running.array(value)[...] = batch * value.shape[0]
         single = len(inputs) == 1
         self._inputs = [
             Fed(
                 "x" if single else v.name,
                 (batch * v.samples, *v.shape),
-                self.assembly.array(v),
-                self.assembly.moving,
-                self.assembly.slot(lent[v]) if v in lent else -1,
+                running.array(v),
+                running.moving,
+                running.slot(lent[v.name]) if v.name in lent else -1,
             )
             for v in inputs
         ]
-        self._results = [self.assembly.array(value) for value in outputs]
-        self._run = self.assembly.moving.run
+        self._results = [running.array(value) for value in self.outputs]
+        self._run = running.moving.run
         self.refresh()
+        if name is not None and self._planned is not None:
+            self._keep(name, self._planned.assembly, about)
+
+    def _plan(self, on_disk: bool) -> "Planned":
+        make = import_module("faltung.program.inferring").planned
+        given = self.graph, self.state, self.batch, self._machine
+        made: Planned = make(*given, **self._options, kept=on_disk)
+        return made
+
+    def _keep(self, name: str, made: "Assembly", about: Mapping[str, Any]) -> None:
+        packing = made.packing
+        assert packing is not None
+        kept.keep(
+            name,
+            made,
+            feed=made.constants,
+            about=about,
+            weights=packing.weights,
+            groups=[(names, region.laid) for names, region in packing.groups],
+        )
+
+    @property
+    def planned(self) -> "Planned":
+        """How the program was planned; planned now, where it came from disk."""
+        if self._planned is None:
+            self._planned = self._plan(False)
+        return self._planned
+
+    @property
+    def assembly(self) -> "Assembly":
+        """The steps in full, and the memories that they were planned for."""
+        return self.planned.assembly
+
+    @property
+    def nodes(self) -> "tuple[Node, ...]":
+        """What is left of the graph."""
+        return self.planned.nodes
+
+    @property
+    def levels(self) -> Any:
+        """Values in 8 bits, and their grids."""
+        return self.planned.levels
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why convolutions are not of whole numbers, where a network has levels."""
+        return self.planned.reasons
 
     def refresh(self) -> None:
         """Fold and pack the parameters again, as they are now."""
-        self.assembly.prepare(threads_for(self.assembly.cycles))
+        self.running.prepare(threads_for(self.running.cycles))
 
     def release(self) -> None:
         """Let go of constants that were packed, and are not read otherwise. There is no ``refresh``
@@ -210,7 +205,7 @@ class Inference:
     def run(self) -> None:
         """Run on the input that was fed, or lent."""
         try:
-            self._run(threads_for(self.assembly.cycles))
+            self._run(threads_for(self.running.cycles))
         finally:
             for fed in self._inputs:
                 fed.give_back()
@@ -227,17 +222,3 @@ class Inference:
     def results(self) -> list[Array]:
         """Copies of all outputs, channels first."""
         return [np.array(np.moveaxis(result, -1, 1), order="C") for result in self._results]
-
-
-def _lent(inputs: Sequence[Value], outputs: Sequence[Value], places: Places) -> dict[Value, str]:
-    """The inputs that a run may read where the caller has them, each with a memory of its own. Not
-    those that are outputs, and no tokens: they are checked, and must not change after that.
-    """
-    kept = {places.root(value).name for value in outputs}
-    return {v: f"input {v.name}" for v in inputs if v.kind == "float" and v.name not in kept}
-
-
-def _zeros(size: int) -> Array:
-    made = aligned(size)
-    made[:] = 0
-    return made

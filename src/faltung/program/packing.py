@@ -21,7 +21,6 @@ from faltung.plan.binding import Region
 from faltung.program.derived_weights import Weights
 from faltung.program.lowering import Lowered
 from faltung.program.pool import Block
-from faltung.runtime.buffers import aligned
 
 Array = npt.NDArray[Any]
 
@@ -81,6 +80,15 @@ class Packing:
         packed = {name: block.memory for name, block in self._blocks.items()}
         return self._weights.memories | packed
 
+    @property
+    def groups(self) -> list[tuple[list[str], Region]]:
+        """What is derived and packed together, once it was, of parameters that change."""
+        return [(g.names, made) for g, made in zip(self._groups, self._regions, strict=False)]
+
+    @property
+    def weights(self) -> Weights:
+        return self._weights
+
     def release(self, read: Collection[str]) -> list[str]:
         """Let go of constants whose memories are not among those that are ``read``; their names."""
         if self._pool is None or self._groups:
@@ -93,13 +101,9 @@ class Packing:
     ) -> None:
         """Fold and pack the weights as they are now, a group at a time."""
         weights = self._weights
-        weights.compute(weights.lasting)
-        passing = aligned(weights.passing)
-        words = [*addresses, int(passing.__array_interface__["data"][0])]
         regions = self._regions or [region(group.steps) for group in self._groups]
-        for group, made in zip(self._groups, regions, strict=True):
-            weights.compute(group.names, passing)
-            made.bind(words).run(threads)
+        names = [group.names for group in self._groups]
+        weights.pack(zip(names, regions, strict=True), addresses, threads)
         if weights.numbers.changes:
             self._regions = regions
         if self._pool is not None:

@@ -25,7 +25,8 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.plan.placed import grid_of
-from faltung.program.inference import Inference, Part, simplified
+from faltung.program.inference import Inference
+from faltung.program.inferring import Part, simplified
 from faltung.program.lower_resample import in_order
 from faltung.program.state import State
 from faltung.runtime.buffers import aligned

@@ -12,19 +12,21 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import minimum, operand, unary
 from faltung.graph.differentiate import Training
 from faltung.graph.fuse import fused
-from faltung.graph.value import Value
+from faltung.graph.value import Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program import answers as taught
+from faltung.program import kept
 from faltung.program.assemble import Assembly
 from faltung.program.compared import Compared
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.optimizer import AVERAGE, Rule
 from faltung.program.places import Places
+from faltung.program.running import Running
 from faltung.program.state import State, strides
 from faltung.program.threads import threads_for
 from faltung.program.updates import fuse, fusible, ordered, scalars_of
@@ -81,9 +83,10 @@ class TrainingStep:
     It owns its memory and is used by one thread at a time. Several of them, for other batch sizes,
     share state and slots. precision: as for ``Inference``. keep_gradients: all of them are in
     ``slots.gradients`` after a step; those of large matrices are otherwise used where they are
-    made. distil, temperature: where the graph has answers, how much of the loss is theirs, as
-    ``answers.py`` says. over: no parameter is changed; the gradients, in ``slots.gradients``, are
-    those of the sum of losses divided by this number, which ``accumulate.py`` adds up.
+    made. keep: whether the program may come from disk, and be kept there. distil, temperature:
+    where the graph has answers, how much of the loss is theirs, as ``answers.py`` says. over: no
+    parameter is changed; the gradients, in ``slots.gradients``, are those of the sum of losses
+    divided by this number, which ``accumulate.py`` adds up.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class TrainingStep:
         distil: float = 0.0,
         temperature: float = 1.0,
         over: float | None = None,
+        keep: bool = False,
     ) -> None:
         whole("batch", batch, 1)
         state.check(training.graph)
@@ -109,52 +113,34 @@ class TrainingStep:
         if set(slots.trained) != set(training.gradients):
             raise FaltungError("slots: must be of the parameters that have a gradient")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
-        graph = training.graph
-        item = state.dtype.itemsize
-        grads = {grad.name: name for name, grad in training.gradients.items()}
-        updates = {value.name: parameter.name for parameter, value in graph.updates}
-        results = [v for v in (*training.losses, training.correct) if v is not None]
-        results += taught.results(training.answers)
-        kept = {*grads, *updates, *(value.name for value in results)}
-        nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
+        self._machine, self._precision = machine or current(), precision
         self._over = over
-        keeps = keep_gradients or over is not None or slots.optimizer.clip is not None
-        at_once = {} if keeps else fusible(nodes, grads)
-        self.nodes = nodes = tuple(ordered(nodes, at_once))
-        outside = [graph.input.name, *grads, *updates]
-        places = Places(nodes, outside, first)
-        weights = {name: strides(p) for name, p in state.parameters.items()}
-        weights |= {grad: weights[name] for grad, name in grads.items()}
-        policy = replace(policy_of(precision), packs=True)
-        lowering = Lowering(places, weights, batch, graph.dtype, machine or current(), policy)
-        fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
-        fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}
-        fixed |= {v: ("gradients", state.offset(name) * item) for v, name in grads.items()}
-        fixed |= {name: (name, 0) for name in ("parameters", "gradients", *slots.arrays)}
-        fixed["parameters"] = ("state", 0)
-        inputs = {v.name: v for node in nodes for v in node.inputs if not v.batched}
-        self._keys = [v for v in inputs.values() if v.kind == "key"]
-        self._rows = [v for v in inputs.values() if v.kind == "rows"]
+        self._keeps = keep_gradients or over is not None or slots.optimizer.clip is not None
         self._scalars = {
             name: Value(f"optimizer.{name}", (), batched=False)
             for name in (*slots.optimizer.scalars, "none", "most")
         }
-        scales = [value for value, _ in training.scales]
-        feeds = [graph.input, *training.wanted.values(), *scales]
-        feeds += taught.feeds(training.answers)
-        feeds += [*self._keys, *self._rows, *self._scalars.values()]
-        done = fuse(lowering, nodes, at_once, state, slots.optimizer)
-        self.assembly = Assembly(
-            nodes,
-            lowering,
-            outside={"state": state.memory, "gradients": slots.gradients, **slots.arrays},
-            fixed=fixed,
-            feeds=feeds,
-            kept=results,
-            ends=update_of(lowering, slots, done) if over is None else None,
-        )
-        array = self.assembly.array
-        self._input = array(graph.input)
+        outside = {"state": state.memory, "gradients": slots.gradients, **slots.arrays}
+        name, found = None, None
+        if keep:
+            own = tuple(state.parameters.values()), slots.trained, slots.optimizer
+            asked = batch, precision, self._keeps, over is None
+            name = kept.key(self._machine, "training", training, own, asked)
+            found = kept.restored(name, outside, what=f"batch={batch}")
+        self._planned: Assembly | None = None
+        if found is None:
+            self._planned = self._plan(outside)
+            self.running: Running = self._planned
+            inputs = {v.name: v for node in self._nodes for v in node.inputs if not v.batched}
+            about = {
+                kind: tuple(v for v in inputs.values() if v.kind == kind)
+                for kind in ("key", "rows")
+            }
+        else:
+            self.running, about = found, dict(found.about)
+        self._keys, self._rows = about["key"], about["rows"]
+        array = self.running.array
+        self._input = array(training.graph.input)
         self._compared = Compared(training, batch, smoothing, class_weight, array)
         self._losses = [array(value) for value in training.losses]
         self._correct = None if training.correct is None else array(training.correct)
@@ -166,10 +152,67 @@ class TrainingStep:
         if training.answers is not None:
             self._taught = taught.Taught(training.answers, distil, temperature, array)
         self._constants()
-        self._run = self.assembly.region.run
+        self._run = self.running.region.run
+        if name is not None and self._planned is not None:
+            kept.keep(name, self._planned, feed=self._planned.constants, about=about)
+
+    def _plan(self, outside: Mapping[str, Array]) -> Assembly:
+        """The program, planned now; its nodes."""
+        training, state, slots, batch = self.training, self.state, self.slots, self.batch
+        graph = training.graph
+        item = state.dtype.itemsize
+        grads = {grad.name: name for name, grad in training.gradients.items()}
+        updates = {value.name: parameter.name for parameter, value in graph.updates}
+        results = [v for v in (*training.losses, training.correct) if v is not None]
+        results += taught.results(training.answers)
+        ends = {*grads, *updates, *(value.name for value in results)}
+        nodes, first = input_layouts(graph.inputs, fused(training.nodes, ends))
+        at_once = {} if self._keeps else fusible(nodes, grads)
+        self._nodes = nodes = tuple(ordered(nodes, at_once))
+        given = [graph.input.name, *grads, *updates]
+        places = Places(nodes, given, first)
+        weights = {name: strides(p) for name, p in state.parameters.items()}
+        weights |= {grad: weights[name] for grad, name in grads.items()}
+        policy = replace(policy_of(self._precision), packs=True)
+        lowering = Lowering(places, weights, batch, graph.dtype, self._machine, policy)
+        fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
+        fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}
+        fixed |= {v: ("gradients", state.offset(name) * item) for v, name in grads.items()}
+        fixed |= {name: (name, 0) for name in ("parameters", "gradients", *slots.arrays)}
+        fixed["parameters"] = ("state", 0)
+        inputs = {v.name: v for node in nodes for v in node.inputs if not v.batched}
+        scales = [value for value, _ in training.scales]
+        feeds = [graph.input, *training.wanted.values(), *scales]
+        feeds += taught.feeds(training.answers)
+        feeds += [v for kind in ("key", "rows") for v in inputs.values() if v.kind == kind]
+        feeds += self._scalars.values()
+        done = fuse(lowering, nodes, at_once, state, slots.optimizer)
+        return Assembly(
+            nodes,
+            lowering,
+            outside=outside,
+            fixed=fixed,
+            feeds=feeds,
+            kept=results,
+            ends=update_of(lowering, slots, done) if self._over is None else None,
+        )
+
+    @property
+    def assembly(self) -> Assembly:
+        """The steps in full; planned now, where the program came from disk."""
+        if self._planned is None:
+            self._planned = self._plan(
+                {n: self.running.memories[n] for n in ("state", "gradients", *self.slots.arrays)}
+            )
+        return self._planned
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What is left of the graph, in the order in which it runs."""
+        return self._nodes if self.assembly else ()
 
     def _constants(self) -> None:
-        training, array = self.training, self.assembly.array
+        training, array = self.training, self.running.array
         part = 1.0 if self._taught is None else 1 - self._taught.part
         self._scales = [(array(value), part * weight) for value, weight in training.scales]
         rows, total, _ = self._compared.whole
@@ -243,7 +286,7 @@ class TrainingStep:
             self._numbers[name][...] = value
         for number, key in enumerate(self._key_arrays):
             key[...] = _key(seed, step, number)
-        self._run(threads_for(self.assembly.cycles))
+        self._run(threads_for(self.running.cycles))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from faltung.ops.arguments import Array
 from faltung.ops.functional import conv
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 
 # What kernels compute in, for the dtype of a result.
 FLOATS: dict[str, np.dtype[Any]] = {"f": np.dtype("f"), "d": np.dtype("d"), "e": np.dtype("f")}

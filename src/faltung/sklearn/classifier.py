@@ -1,15 +1,17 @@
 """``ConvClassifier``: a network that tells classes apart, or finds labels, several at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from faltung.data.augment import Augment
+from faltung.data.names import class_name
+from faltung.geometry.calls import explained
 from faltung.geometry.check import show, truth
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
@@ -19,39 +21,43 @@ from faltung.sklearn.estimator import ConvEstimator
 from faltung.sklearn.networks import AUTO, Recipe
 from faltung.train import defaults
 from faltung.train.schedule import ScheduleName
-from faltung.train.settings import CHOICES
 
 Array = npt.NDArray[Any]
 SEVERAL = "multilabel-indicator"
 
 
+@explained
 class ConvClassifier(ClassifierMixin, ConvEstimator):
     """A network as a classifier of scikit-learn.
 
     Parameters
     ----------
-    net : "auto", str or Layer
-        The network: one for the shape of the samples, the name of one of ``faltung.nets``, or
-        layers of ``faltung.nn`` with as many outputs as there are classes.
+    net : "auto", str, Layer or callable
+        The network: one for the shape of the samples; the name of one of ``faltung.nets``; a
+        function ``(outputs, input_shape)`` that gives layers, such as those of ``faltung.nets``; or
+        layers of ``faltung.nn``, with as many outputs as there are classes.
     input_shape : sequence of int, optional
         ``(channels, *space)`` of a sample, where X is a flat table of samples. Without it a row of
         a table is a row of a table, and X of 3, 4 or 5 axes is ``(n, channels, *space)``.
     epochs : int, optional
-        Passes over the samples; by default as many as make 2,000 steps for a table, 1,000 for what
-        has space, within 10 to 200, or 8 to 100.
+        Passes over the samples; by default as many as make 1,000 steps, but 40 to 100 for a table,
+        8 to 100 for what has space.
     batch : int, optional
-        Samples in one step; by default 32.
+        Samples in one step; by default 32, from 4,096 samples on more, up to 256, or 128 for what
+        has space.
     lr : float, optional
-        The highest learning rate; by default 0.02 for a table, 0.01 for what has space, 0.05 for
-        "sgd". ``partial_fit`` uses a fifth of the default, or the one that is given.
+        The highest learning rate; by default 0.04 for a table, 0.02 for what has space, a quarter
+        of that for another ``net``, 0.05 for "sgd". ``partial_fit`` uses a fifth of the default, or
+        the one that is given.
     decay : float, optional
-        Weight decay; by default 0.3 for a table, 0.05 for what has space.
+        Weight decay; by default 150 / samples for a table, 600 / samples for what has space, but
+        0.05 to 0.5.
     optimizer : {"adamw", "sgd"}
         Adam with decoupled weight decay, or stochastic gradient descent with momentum.
     schedule : {"one_cycle", "cosine", "constant"}
         How the learning rate changes from step to step; in ``partial_fit`` it does not.
     smoothing : float, optional
-        Of the labels, at least 0 and below 1; by default 0 for a table, 0.05 for what has space.
+        Of the labels, at least 0 and below 1; by default 0 for a table, 0.1 for what has space.
     augment : Augment, optional
         Random changes of the samples; by default noise of 0.3 standard deviations for what has
         space, none for a table. ``Augment()`` changes nothing.
@@ -119,7 +125,7 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
 
     def __init__(
         self,
-        net: str | Layer = AUTO,
+        net: str | Layer | Callable[..., Layer] = AUTO,
         *,
         input_shape: Sequence[int] | None = None,
         epochs: int | None = None,
@@ -229,6 +235,22 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
         self._begin(x, given, sample_weight, again, part=True)
         return self
 
+    def decision_function(self, X: Any) -> Array:
+        """What the network says of each class before that becomes a probability.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, features) or (n, channels, *space)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, classes) or (n,)
+            In the order of ``classes_``. Of two classes one number, above 0 for the second.
+        """
+        made = self._outputs(X)
+        return made[:, 1] - made[:, 0] if self._binary else made
+
     def predict_proba(self, X: Any) -> Array:
         """How likely each class is, or each label.
 
@@ -281,19 +303,31 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
             return np.asarray(made > 0.5, np.int64)
         return np.asarray(self.classes_[made.argmax(1)])
 
+    @property
+    def _binary(self) -> bool:
+        return not self._several and len(self.classes_) == 2
+
     # What differs between the two estimators ----------------------------------------------------
 
     def _targets(self, y: Array) -> tuple[Array, int, tuple[str, ...] | None]:
         if self._several:
             return np.asarray(y, np.float32), len(self.classes_), None
-        names = tuple(map(str, self.classes_.tolist()))
-        return np.searchsorted(self.classes_, y), len(names), names
+        return np.searchsorted(self.classes_, y), len(self.classes_), _names(self.classes_)
+
+    def _weighted(self, weights: Array | None, y: Array) -> Array | None:
+        """Of samples with several labels: the product of the weights of their labels."""
+        if not self._several or self.class_weight is None:
+            return weights
+        found = compute_sample_weight(self.class_weight, y)
+        return np.asarray(found if weights is None else found * weights)
 
     def _loss(self) -> Loss:
         return "binary_cross_entropy" if self._several else "cross_entropy"
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
         if self._several:
+            if self.smoothing:
+                raise FaltungError(f"smoothing={show(self.smoothing)}: is for one class a sample")
             return {}
         smoothing = recipe.smoothing if self.smoothing is None else self.smoothing
         return {"smoothing": smoothing, "class_weight": self._class_weight(y)}
@@ -308,8 +342,14 @@ class ConvClassifier(ClassifierMixin, ConvEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = "binary_cross_entropy" in CHOICES["loss"]
+        tags.classifier_tags.multi_label = True
         return tags
+
+
+def _names(classes: Array) -> tuple[str, ...]:
+    """What the model calls its outputs: the classes, or their numbers where two look the same."""
+    names = tuple(map(class_name, classes.tolist()))
+    return names if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
 
 
 def _classes(y: Array) -> tuple[bool, Array]:

@@ -22,7 +22,7 @@ from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
-from faltung.sklearn.networks import Recipe, check_outputs, network, recipe
+from faltung.sklearn.networks import Recipe, network, usual
 from faltung.sklearn.samples import in_order, numbers, shape_of, source
 from faltung.train.history import History
 from faltung.train.loop import Loop
@@ -30,7 +30,6 @@ from faltung.train.model import Model
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
-BATCH = 32
 # The learning rate of ``partial_fit``, which does not know how long it goes on, as a part of the
 # highest of a whole run.
 PARTIAL = 0.2
@@ -74,11 +73,15 @@ class ConvEstimator(BaseEstimator):
         """y as the network takes it, how many outputs that needs, and what they are called."""
         raise NotImplementedError
 
+    def _weighted(self, weights: Array | None, y: Array) -> Array | None:
+        """The weights of the samples, with what else gives them some."""
+        return weights
+
     def _scaled(self, y: Array, order: Array, weights: Array | None, again: bool) -> Array:
         """The targets as the network learns them."""
         return y
 
-    def _loss(self) -> Loss:
+    def _loss(self) -> Loss | str:
         raise NotImplementedError
 
     def _more(self, recipe: Recipe, y: Array) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class ConvEstimator(BaseEstimator):
         """Train on samples that were checked: in one go, or as a ``part`` of more to come. The
         model is made, unless it is there ``again``.
         """
-        weights = _weights(sample_weight, x)
+        weights = self._weighted(_weights(sample_weight, x), y)
         targets, outputs, classes = self._targets(y)
         shape = shape_of(x, self.input_shape)
         if again:
@@ -110,17 +113,17 @@ class ConvEstimator(BaseEstimator):
         else:
             seed = self._seed()
             made = Model(network(self.net, shape, outputs), shape, seed=seed, classes=classes)
-            check_outputs(self.net, made.graph.output.shape, outputs)
             self.model_, self._run_seed, self.input_shape_ = made, seed, shape
             self.history_, self._slots, self._steps = History(), {}, 0
         given = numbers(x, shape)
         order, weight = in_order(given, targets, weights)
         targets = self._scaled(targets, order, weight, again)
         samples = source(given, targets, classes, order)
+        samples.weights = weight
         if part:
-            self._train_on(samples, weight)
+            self._train_on(samples)
         else:
-            self._train(samples, weight)
+            self._train(samples)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         if shape != self.input_shape_:
@@ -137,25 +140,25 @@ class ConvEstimator(BaseEstimator):
 
     def _settings(self, train: Subset, **options: Any) -> Settings:
         """How to train, where ``options`` do not say otherwise."""
-        usual = recipe(self.input_shape_)
-        batch = BATCH if self.batch is None else whole("batch", self.batch, 1)
-        length = usual.length(-(-len(train) // batch))
-        lr = usual.lr if self.lr is None and self.optimizer == "adamw" else self.lr
+        best, count = usual(self.net, self.input_shape_), len(train)
+        batch = best.batch(count) if self.batch is None else whole("batch", self.batch, 1)
+        length = best.length(-(-count // batch))
+        lr = best.lr if self.lr is None and self.optimizer == "adamw" else self.lr
         given = {
             "epochs": length if self.epochs is None else self.epochs,
             "batch": batch,
             "lr": lr,
-            "decay": usual.decay if self.decay is None else self.decay,
+            "decay": best.shrink(count) if self.decay is None else self.decay,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "loss": self._loss(),
-            "augment": Augment(jitter=usual.jitter) if self.augment is None else self.augment,
+            "augment": Augment(jitter=best.jitter) if self.augment is None else self.augment,
             "seed": self._run_seed,
-            **self._more(usual, train.targets),
+            **self._more(best, train.targets),
         }
         return Settings(**given | options)
 
-    def _train(self, train: Subset, weight: Array | None) -> None:
+    def _train(self, train: Subset) -> None:
         """Train in one go."""
         part, patience = None, None
         if truth("early_stopping", self.early_stopping):
@@ -167,7 +170,7 @@ class ConvEstimator(BaseEstimator):
             done = self.model_.fit(train, validation=part, show=bool(self.verbose), **given)
         self._note(done)
 
-    def _train_on(self, train: Subset, weight: Array | None) -> None:
+    def _train_on(self, train: Subset) -> None:
         """One pass over some samples, with the state of the optimizer as the last one left it."""
         model, done = self.model_, len(self.history_)
         settings = self._settings(train, schedule="constant", epochs=done + 1)
@@ -198,7 +201,7 @@ class ConvEstimator(BaseEstimator):
         shape = shape_of(given, self.input_shape)
         self._check_shape(shape)
         with jobs(self.n_jobs):
-            made = self.model_.outputs(numbers(given, shape), softmax=False)
+            made = self.model_.outputs(numbers(given, shape), finished=False)
         return made.astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:

@@ -66,8 +66,7 @@ def in_order(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array | 
     whole = chosen.astype(np.int64)
     if (whole == chosen).all() and whole.sum() <= MOST_TIMES * len(x):
         return np.repeat(order, whole), None
-    mean = chosen / chosen.mean()
-    return order, None if (mean == 1).all() else mean
+    return order, None if (chosen == chosen[0]).all() else chosen / chosen.mean()
 
 
 def _mark(x: Array, y: Array) -> int:

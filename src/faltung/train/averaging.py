@@ -1,9 +1,9 @@
 """The moving average of a run's weights, in the place of the weights while an epoch is judged.
 
 The optimizer averages what it trains. Running statistics are not trained, so they are averaged
-here, with the same parts: those of the weights as they are belong to a network that jumps about
-the average, and are not its own. What is validated, kept as the best, saved and predicts is the
-average; a run that goes on goes on from the weights themselves.
+here, with the same parts: the mean of what a layer makes is linear in its weights, so that the
+average of means belongs to the average of weights. What is validated, kept as the best, saved and
+predicts is the average; a run that goes on goes on from the weights themselves.
 """
 
 from collections.abc import Iterator

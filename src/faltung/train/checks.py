@@ -1,12 +1,15 @@
 """What is checked before the first step of a run: settings, samples and network together."""
 
+from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
 from faltung.data.augment import MOVES
 from faltung.data.names import printable
 from faltung.data.source import Source
+from faltung.geometry.check import show
 from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import is_frozen
@@ -16,7 +19,8 @@ from faltung.train.class_weight import BALANCED, of_classes
 from faltung.train.evaluate import Array, check_classes, check_targets, class_names
 from faltung.train.freezing import frozen
 from faltung.train.network import Network
-from faltung.train.settings import Settings
+from faltung.train.run_folder import CONFIG, LAST
+from faltung.train.settings import FIND, Settings
 
 
 def check_run(
@@ -34,7 +38,8 @@ def check_run(
     targets = np.asarray(train.targets)
     if held is not None:
         check_targets(model, held, settings.loss)
-        check_classes(model, settings.chosen_by, np.asarray(held.targets), settings.loss)
+        for name in settings.noted:
+            check_classes(model, name, np.asarray(held.targets), settings.loss)
     else:
         _check_no_validation(settings)
     if targets_of(settings.loss) == "labels":
@@ -51,6 +56,8 @@ def _check_no_validation(settings: Settings) -> None:
         raise FaltungError(f"patience={settings.patience}: needs a validation")
     if settings.metric is not None:
         raise FaltungError(f"metric={settings.metric!r}: needs a validation")
+    if settings.metrics:
+        raise FaltungError(f"metrics={show(settings.metrics)}: needs a validation")
 
 
 def _check_maps(settings: Settings) -> None:
@@ -112,3 +119,27 @@ def _other_batch(samples: int, batch: int) -> int:
     """The nearest size of a batch that leaves no single sample."""
     near = (size for away in range(1, samples) for size in (batch + away, batch - away))
     return next(size for size in near if size > 1 and samples % min(size, samples) != 1)
+
+
+def check_lessons(settings: Settings, class_weight: Sequence[float] | None) -> None:
+    """ValueError: a teacher's lessons that several batches cannot share. Their divergence is a mean
+    over rows, the loss one over weights, and one number divides the sum of both gradients.
+    """
+    if class_weight is not None and settings.accumulate > 1:
+        raise FaltungError(
+            f"accumulate={settings.accumulate}: does not go with a teacher and class_weight "
+            "together; leave one out"
+        )
+
+
+def check_resumed(settings: Settings, step: int, folder: Path) -> None:
+    """ValueError: settings of a run that cannot have come to this step."""
+    if settings.lr == FIND and step:
+        raise FaltungError(
+            f"{folder / CONFIG}: train.lr={FIND!r}: must be a number, for the run has begun"
+        )
+    if settings.lengthened and settings.lengthened[-1][1] > step:
+        raise FaltungError(
+            f"{folder / LAST}: step {step}: must be at least {settings.lengthened[-1][1]}, where "
+            "the run got another length"
+        )

@@ -50,6 +50,24 @@ def exploded(
     )
 
 
+def last_words(
+    rows: Sequence[EpochMetrics],
+    settings: Settings,
+    kept: int | None,
+    by: str | None,
+    typed: bool,
+) -> tuple[str, ...]:
+    """All that is worth saying of a run that ends. ``kept``: the epoch whose weights are, if a
+    validation chose it; ``by``: the callback that ended it.
+    """
+    last = rows[-1].epoch if rows else 0
+    lines = (
+        why_stopped(settings, last, kept or last, by, typed),
+        learned_nothing(rows, settings, typed) or overfits(rows, settings, kept, typed),
+    )
+    return tuple(line for line in lines if line is not None)
+
+
 def why_stopped(
     settings: Settings, epoch: int, best_epoch: int, by: str | None, typed: bool
 ) -> str | None:

@@ -85,6 +85,35 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     )
 
 
+@dataclass(frozen=True)
+class ClassScores:
+    """Of one class, from 0 to 1 (scikit-learn's definitions; 0 where nothing is divided by)."""
+
+    name: str
+    samples: int
+    precision: float
+    recall: float
+    f1: float
+
+
+def by_class(matrix: npt.ArrayLike, classes: Sequence[str]) -> tuple[ClassScores, ...]:
+    """Of ``matrix[true, predicted]``, for classes that have samples or were predicted; of more than
+    ``MOST_CLASSES`` those with the least F1, in their order.
+    """
+    counts = np.asarray(matrix, np.float64)
+    right, true, said = np.diag(counts), counts.sum(1), counts.sum(0)
+    parts = [
+        np.divide(part, whole, out=np.zeros(len(counts)), where=whole > 0)
+        for part, whole in ((right, said), (right, true), (2 * right, true + said))
+    ]
+    there = np.flatnonzero(true + said)
+    worst = there[np.argsort(parts[2][there], kind="stable")[:MOST_CLASSES]]
+    return tuple(
+        ClassScores(classes[i], round(true[i]), *(float(part[i]) for part in parts))
+        for i in np.sort(worst)
+    )
+
+
 def _row(counts: npt.NDArray[Any], diagonal: int, total: int) -> tuple[Cell, ...]:
     """Shaded by the square root of the share, so that one mistake in a hundred is visible."""
     shades = np.ceil(SHADES * np.sqrt(counts / max(total, 1))).astype(int)

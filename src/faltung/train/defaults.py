@@ -44,13 +44,15 @@ METRICS: Final = {
 
 # The network for each kind of data; "maps" have a label for each position.
 USUAL = {
-    "picture": "lenet5",
+    "picture": "convnet",
     "maps": "unet",
     "series": "tcn",
     "volume": "resnet3d18",
     "text": "textcnn",
     "table": "mlp",
 }
+# The network for known data, where it is another one.
+USUAL_OF_DATA = {"digits": "lenet5"}
 # (data, network) -> settings that work well there, found by experiment. Explicit settings win.
 #
 # Digits fill their frame, so shifts would cut strokes off. Pixels are coarse counts of dark points;

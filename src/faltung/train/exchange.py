@@ -293,7 +293,7 @@ class Exchange(Network):
         >>> from faltung import Model, nets
         >>> digits = Model(nets.get("lenet5", classes=10, input_shape=(1, 28, 28)), (1, 28, 28))
         >>> digits.with_outputs(["cat", "dog"])
-        <Model (1, 28, 28) -> (2,), 60,874 parameters, classes cat, dog>
+        <Model (1, 28, 28) -> (2,), 61,026 parameters, classes cat, dog>
         """
         classes = class_list(outputs) if is_sequence(outputs) else None  # type: ignore[arg-type]
         count = whole("outputs", outputs, 1) if classes is None else len(classes)

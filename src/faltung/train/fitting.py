@@ -1,8 +1,10 @@
 """Training a network: ``fit``, every setting of which an editor shows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
@@ -13,13 +15,12 @@ from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr
 from faltung.graph.losses import Loss, kind_of
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.optimizer import OptimizerName
 from faltung.train import defaults
 from faltung.train.callbacks import Callback, Epoch, checked
 from faltung.train.evaluate import check_targets
 from faltung.train.history import History
-from faltung.train.loop import Loop
 from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
@@ -249,19 +250,31 @@ class Fitting(Network):
         units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
         seen: Seen | None = None
-        if isinstance(validation, tuple) and len(validation) in (2, 3):
-            held_x, held_y, *weights = validation
-            given = as_source(held_x, held_y, self, wanted.loss, *weights)
-            held = in_units(given, units)
-        elif is_source(validation):
-            held = in_units(validation, units)
-        elif validation is not None:
-            part = _part(validation)
-            seen = Seen(mark_of(train), part, wanted.seed)
-            train, held = split(train, part, wanted.seed)
-        history = self._trained(wanted, train, held, show, learned_from, watching)
+        with self._named(train.classes if _are_words(y) else None):
+            if isinstance(validation, tuple) and len(validation) in (2, 3):
+                held_x, held_y, *weights = validation
+                given = as_source(held_x, held_y, self, wanted.loss, *weights)
+                held = in_units(given, units)
+            elif is_source(validation):
+                held = in_units(validation, units)
+            elif validation is not None:
+                part = _part(validation)
+                seen = Seen(mark_of(train), part, wanted.seed)
+                train, held = split(train, part, seed=wanted.seed)
+            history = self._trained(wanted, train, held, show, learned_from, watching)
         self._seen = seen
         return history
+
+    @contextmanager
+    def _named(self, classes: Sequence[str] | None) -> Iterator[None]:
+        """With these names of classes, if it has none; dropped again if the block fails."""
+        before = self.classes
+        self.classes = before if before is not None or classes is None else tuple(classes)
+        try:
+            yield
+        except BaseException:
+            self.classes = before
+            raise
 
     def _trained(
         self,
@@ -273,10 +286,14 @@ class Fitting(Network):
         callbacks: tuple[Callback, ...],
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
+        from faltung.train.loop import Loop  # half of all modules, which prediction does not need
+
         with self._lock:
             before = self.standard, self.units, self.layout, self.target_scale
             if self.units is None and self.standard is None:
                 self.layout = layout_in(train)
+            if self.words is None:
+                self.words = getattr(train, "words", None)
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
@@ -301,6 +318,11 @@ class Fitting(Network):
             loop.restore_best()
         points = () if loop.tested is None else loop.tested.points
         return History(history, best=loop.best, notes=loop.closing, lr_test=points)
+
+
+def _are_words(y: object) -> bool:
+    """Whether labels are words, which a network then has for names of its classes."""
+    return y is not None and isinstance(next(iter(np.asarray(y).flat), None), str)
 
 
 def _part(validation: object) -> float:

@@ -21,7 +21,7 @@ from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.graph.losses import targets_of
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.accumulate import Accumulated
 from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
@@ -29,13 +29,13 @@ from faltung.train import scores
 from faltung.train.averaging import Average
 from faltung.train.callbacks import Callback, ended, epoch_of, told
 from faltung.train.checkpoint_position import Position
-from faltung.train.checks import check_run, weights_of
-from faltung.train.closing import exploded, learned_nothing, overfits, why_stopped
+from faltung.train.checks import check_lessons, check_resumed, check_run, weights_of
+from faltung.train.closing import exploded, last_words
 from faltung.train.evaluate import evaluate
 from faltung.train.freezing import frozen
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.levels import follow, settle, settled
-from faltung.train.lr_find import RangeTest, range_test
+from faltung.train.lr_find import RangeTest, endless, range_test
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
@@ -99,11 +99,14 @@ class Loop:
         )
         rule = settings.rule()
         batch = min(settings.batch, len(train))
-        require_training(model.training_graph, len(rule.slots), batch, taken=True)
+        arrays = len(rule.slots) + (settings.accumulate > 1)  # the sum of gradients too
+        require_training(model.training_graph, arrays, batch, taken=True)
         self.class_weight = weights_of(settings, np.asarray(train.targets), model)
         weights = weights_in(train)
         # Losses are multiplied with weights whose mean over all samples is 1.
         self._usual_weight = 1.0 if weights is None else float(weights.mean())
+        if teacher is not None:
+            check_lessons(settings, self.class_weight)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
             model.training_graph,
@@ -145,6 +148,7 @@ class Loop:
                 precision=self._precision,
                 distil=0.0 if teacher is None else teacher.distil,
                 temperature=1.0 if teacher is None else teacher.temperature,
+                keep=True,
                 over=self._over,
             )
             if self._over is not None and self._sum is None:
@@ -292,7 +296,9 @@ class Loop:
         """Replace the learning rate "find" by a number, here and in the folder of the run. Weights
         and optimizer are as before.
         """
-        state, batches = self.model.state, self._endless()
+        if show is not None:
+            show.note("trying learning rates, from far too small to far too large")
+        state, batches = self.model.state, endless(self.loader)
         before, place = state.memory.copy(), count()
 
         def train(rate: float) -> float:
@@ -322,12 +328,6 @@ class Loop:
             self.folder.rewrite({**self.folder.config, "train": self.settings.as_dict()})
         if show is not None:
             show.note(f"lr {found.lr:g}: found by a range test of {len(found.points)} steps")
-
-    def _endless(self) -> Generator[Batch, None, None]:
-        """The batches of one epoch after another."""
-        for epoch in count():
-            with closing(cast("Generator[Batch, None, None]", self.loader.epoch(epoch))) as batches:
-                yield from batches
 
     def _check_finite(self, name: str, loss: float, where: str = "") -> None:
         if not math.isfinite(loss):
@@ -390,14 +390,8 @@ class Loop:
 
     def _close_run(self, show: Progress | None) -> None:
         """Say at the end what is worth saying of the run as a whole."""
-        settings, typed, epoch = self.settings, self.typed, self.position.epoch
         kept = self.position.best_epoch + 1 if self.held is not None else None
-        lines = (
-            why_stopped(settings, epoch, kept or epoch, self._stopped_by, typed),
-            learned_nothing(self.history, settings, typed)
-            or overfits(self.history, settings, kept, typed),
-        )
-        self.closing = tuple(line for line in lines if line is not None)
+        self.closing = last_words(self.history, self.settings, kept, self._stopped_by, self.typed)
         for line in self.closing if show is not None else ():
             show.note(line)  # type: ignore[union-attr]
 
@@ -482,12 +476,7 @@ class Loop:
             self.position = Position.from_dict(last.position, len(self.loader))
         except ValueError as error:
             raise FaltungError(f"{where}: {error}") from None
-        lengthened = self.settings.lengthened
-        if lengthened and lengthened[-1][1] > self.position.step:
-            raise FaltungError(
-                f"{where}: step {self.position.step}: must be at least {lengthened[-1][1]}, where "
-                "the run got another length"
-            )
+        check_resumed(self.settings, self.position.step, folder.path)
         self.history = list(folder.history)
         if len(self.history) != self.position.epoch:
             raise FaltungError(

@@ -10,8 +10,12 @@ alone.
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import count
+from typing import cast
 
+from faltung.data.loader import Batch, Loader
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 
@@ -37,6 +41,13 @@ class RangeTest:
 def rates() -> list[float]:
     """The rates of the test, each a few significant digits long."""
     return [float(f"{LOW * (HIGH / LOW) ** (i / (STEPS - 1)):.4g}") for i in range(STEPS)]
+
+
+def endless(loader: Loader) -> Generator[Batch, None, None]:
+    """The batches of one epoch after another."""
+    for epoch in count():
+        with closing(cast("Generator[Batch, None, None]", loader.epoch(epoch))) as batches:
+            yield from batches
 
 
 def range_test(train: Callable[[float], float]) -> RangeTest:

@@ -5,7 +5,7 @@ from typing import Any
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import check_loss
-from faltung.plan.choose import PRECISIONS
+from faltung.plan.words import PRECISIONS
 
 # Entries of ``Model.about`` and their types. With NoneType an entry is optional.
 ENTRIES: dict[str, tuple[type, ...]] = {
@@ -20,6 +20,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "units": (dict, type(None)),
     "target_scale": (dict, type(None)),
     "layout": (str, type(None)),
+    "words": (str, type(None)),
 }
 
 

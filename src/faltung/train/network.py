@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from faltung.data.layout import Layout, as_layout
 from faltung.data.names import class_list
 from faltung.data.standard import Standard
+from faltung.data.tokenizer import as_text, from_text
 from faltung.data.units import Units
 from faltung.formats.tensors import Words, check_tensors, save_tensors
 from faltung.geometry.check import one_of, show, truth, whole
@@ -23,16 +24,18 @@ from faltung.graph.losses import Loss
 from faltung.graph.value import Graph
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
-from faltung.plan.choose import Precision, policy_of
+from faltung.plan.words import PRECISIONS, Precision
 from faltung.program.half_state import HalfState, state_of
 from faltung.program.inference import Inference
 from faltung.program.memory import require_network
 from faltung.program.state import State
-from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.halves import HALF_LIMIT
 from faltung.train.insight import Insight
 from faltung.train.metadata import checked
 from faltung.train.target_scale import check_scale
+
+if TYPE_CHECKING:
+    from faltung.program.tiles import Memory, Tiles
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +64,7 @@ class Network(Insight):
         units: Units | None = None,
         precision: Precision = "fast",
     ) -> None:
-        policy_of(precision)  # refuses unknown names
+        one_of("precision", precision, PRECISIONS)
         one_of("dtype", dtype, KEPT)
         self._dtype: Kept = dtype
         computed = computed_in(dtype)
@@ -81,6 +84,8 @@ class Network(Insight):
         self.target_scale: Standard | None = None
         # Where the channels lay in the arrays it was trained on; it decides where both would fit.
         self.layout: Layout = "first"
+        # Of texts, which the numbers of their words stand for; None where these are given.
+        self.words: tuple[str, ...] | None = None
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | str | None = None if classes is None else "cross_entropy"
@@ -94,7 +99,7 @@ class Network(Insight):
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
         self._sizes: dict[tuple[tuple[int, ...], bool], Tiles] = {}
-        self._memory = Memory()
+        self._memory: Memory | None = None
         self._probes, self._widened = {}, None
         self._lock = threading.RLock()
 
@@ -289,6 +294,7 @@ class Network(Insight):
             **({} if self.units is None else {"units": self.units.as_dict()}),
             **({} if self.layout == "first" else {"layout": self.layout}),
             **({} if self.target_scale is None else {"target_scale": self.target_scale.as_dict()}),
+            **({} if self.words is None else {"words": as_text(self.words)}),
         }
 
     @classmethod
@@ -302,6 +308,8 @@ class Network(Insight):
             scale = given.pop("target_scale")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             layout = as_layout("layout", given.pop("layout") or "first")
+            words = given.pop("words")
+            vocabulary = None if words is None else from_text(words)
             given["precision"] = given["precision"] or "fast"
             made = cls(
                 net,
@@ -314,7 +322,7 @@ class Network(Insight):
             check_scale(made.target_scale, made.graph.output.channels)
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
-        made.loss, made.layout = loss, layout
+        made.loss, made.layout, made.words = loss, layout, vocabulary
         return made
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:

@@ -158,7 +158,7 @@ class Origin:
             tried = [{**self.reading, **about}, {**arrays, **about}, *tried]
         for number, each in enumerate(tried):
             try:
-                source = opened_data(each)
+                source = opened_data(each, self.model.words)
             except FaltungError:
                 if number == len(tried) - 1:
                     raise
@@ -229,6 +229,8 @@ def _read_as(model: Model, kind: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {} if kind is None else {"kind": kind}
     if kind in ("picture", "volume"):
         found |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
+    if model.words is not None:
+        found["size"] = list(model.input_shape)
     return found
 
 

@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,17 @@ from faltung.graph.losses import Loss, Targets, targets_of, with_sigmoid
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.graph.windows import Window
-from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer
-from faltung.plan.choose import Precision
+from faltung.plan.words import Precision
 from faltung.program.inference import Inference
 from faltung.program.state import State
-from faltung.program.tiles import Memory, Tiles
 from faltung.runtime.buffers import empty
-from faltung.train.any_size import Tiled, graph_for
+from faltung.train.batches import batches
 from faltung.train.target_scale import scaled as scaled_targets
 from faltung.train.target_scale import unscaled
+
+if TYPE_CHECKING:
+    from faltung.program.tiles import Memory, Tiles
 
 Array = npt.NDArray[Any]
 
@@ -53,9 +54,9 @@ class Predicting:
     _at_once: int
     _programs: dict[tuple[int, bool], Inference]
     _fresh: set[tuple[int, bool]]
-    _sizes: dict[tuple[tuple[int, ...], bool], Tiles]
+    _sizes: "dict[tuple[tuple[int, ...], bool], Tiles]"
     _lock: threading.RLock
-    _memory: Memory
+    _memory: "Memory | None"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -96,7 +97,9 @@ class Predicting:
             found = self._programs.pop(key, None)
             if found is None:
                 graph, last = self._ended(self.graph, softmax)
-                found = Inference(graph, self.state, batch, softmax=last, precision=self.precision)
+                found = Inference(
+                    graph, self.state, batch, softmax=last, precision=self.precision, keep=True
+                )
             elif key not in self._fresh:
                 found.refresh()
             self._fresh.add(key)
@@ -221,6 +224,8 @@ class Predicting:
         self, x: Any, softmax: bool | None, tile: int | Sequence[int] | None, out: Any
     ) -> Any:
         """The outputs for pictures of any size, or that are read a part at a time."""
+        from faltung.train.any_size import Tiled  # no module that a usual prediction needs
+
         job = Tiled(self, self.boxes(x), softmax=self._softmax(softmax), tile=tile, out=out)
         return job.whole() if out is None else job.into(out)
 
@@ -228,13 +233,17 @@ class Predicting:
         """An array as samples of any size that are read in parts. ValueError, TypeError."""
         return Boxes.of(x, self.input_shape, self.layout)
 
-    def sized(self, space: Sequence[int], softmax: bool) -> Tiles:
+    def sized(self, space: Sequence[int], softmax: bool) -> "Tiles":
         """The network for samples of another size, in tiles. ValueError: it has no such size."""
         key = tuple(space), softmax
         with self._lock:
             found = self._sizes.pop(key, None)
             if found is None:
+                from faltung.program.tiles import Memory, Tiles
+                from faltung.train.any_size import graph_for
+
                 graph, last = self._ended(graph_for(self.net, self.graph, key[0]), softmax)
+                self._memory = self._memory or Memory()
                 found = Tiles(
                     graph,
                     self.state,
@@ -346,6 +355,8 @@ class Predicting:
         tables = [
             node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
         ]
+        from faltung.methods.rows.embedding import check_tokens
+
         return check_tokens(x, min(tables))
 
     def _outputs(
@@ -358,16 +369,15 @@ class Predicting:
         """The outputs of samples that are read by their numbers, some at once; the last batch is
         filled up with zeros.
         """
-        most = self._at_once
         made = empty((count, *self.graph.output.shape), self.graph.dtype)
-        batch = min(most, 1 << max(0, count - 1).bit_length())
+        start = 0
         with self._lock:
-            for start in range(0, count, batch):
-                part = self.standardised(read(np.arange(start, min(start + batch, count))))
+            for batch in batches(count, self._at_once):
+                end = min(start + batch, count)
+                part = self.standardised(read(np.arange(start, end)))
                 rest = batch - len(part)
                 if rest:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
-                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
-                    : batch - rest
-                ]
+                made[start:end] = self.program(batch, softmax=softmax)(part)[: end - start]
+                start = end
         return made if softmax or not finished else self.unscaled(made)

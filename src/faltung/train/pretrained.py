@@ -23,6 +23,7 @@ from faltung.formats.tensors import load_tensors
 from faltung.formats.torch_names import is_timm, ordered
 from faltung.geometry.check import integers, show
 from faltung.geometry.check import path as check_path
+from faltung.geometry.conv import NARROW
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph, Parameter
 from faltung.nets.table import get as get_net
@@ -115,6 +116,8 @@ def pretrained(
                     f"{word}={show(value)}: {said} is a model with its network; leave it out"
                 )
         made = kind.load(place)
+        if made.dtype in NARROW:  # as small as may be in a file, but to be trained
+            made = made.astype("float32")
         return made if input_shape is None else made.at_shape(input_shape)
     if net is None:
         raise FaltungTypeError(

@@ -1,4 +1,5 @@
-"""The progress of a run: one line per epoch, and on a terminal a bar below them.
+"""The progress of a run: one line per epoch, on a terminal a bar below them, and in a notebook one
+line that moves.
 
 Plain lines without control characters if the output is not a terminal, TERM is "dumb", NO_COLOR is
 set, or ``rich`` is not installed. ``batch`` is called for every training step and must be cheap: it
@@ -18,6 +19,8 @@ from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, sho
 Clock = Callable[[], float]
 
 DRAW_SECONDS = 0.1  # seconds between drawings
+NOTEBOOK_SECONDS = 0.25  # the same where each is a message to a browser
+_NOTEBOOK_WIDTH = 100  # characters of a line there
 _DRAW_TIME_RATIO = 20  # drawing takes at most one part in this many of the time
 
 
@@ -198,6 +201,64 @@ class LiveProgress(Progress):
         self._next = end + max(DRAW_SECONDS, _DRAW_TIME_RATIO * (end - start))
 
 
+class NotebookProgress(Progress):
+    """In a notebook: the title, the notes, and lines for now and for the best epoch, which change
+    in their place.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._said: list[str] = []
+        self._last = self._best = ""
+        self._handle: Any = None
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._next = 0.0
+        self._draw()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._since = None
+        self._samples = 0
+        self._draw()
+
+    def epoch(self, row: EpochMetrics, best: bool = False) -> None:
+        left = self._left() if row.epoch < self._epochs else None
+        if self._lines:
+            self._last = epoch_line(row, self._epochs, left, best=False)
+        if self._lines and best:
+            line = epoch_line(row, self._epochs, None, best=False)
+            self._best = "best  " + line.removeprefix("epoch ")
+        self._end_epoch()
+        if self._clock() >= self._next:
+            self._draw()
+
+    def _put(self, line: str) -> None:
+        self._said.append(line)
+        if self._handle is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        from IPython.display import display
+
+        start, running = self._clock(), self._samples > 0
+        bar = "".join(part for part, _ in bar_line(self._now(), _NOTEBOOK_WIDTH, plain=False))
+        lines = [*self._said, bar if running else self._last, self._best]
+        shown = {"text/plain": "\n".join(line for line in lines if line)}
+        if self._handle is None:
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+        end = self._clock()
+        self._next = end + max(NOTEBOOK_SECONDS, _DRAW_TIME_RATIO * (end - start))
+
+
 def _can_show(stream: TextIO, text: str) -> bool:
     try:
         text.encode(stream.encoding or "ascii")
@@ -236,5 +297,7 @@ def progress(
     ``lines``: whether epochs are printed, not only drawn in the bar of a terminal.
     """
     stream = sys.stdout if stream is None else stream
-    kind = LiveProgress if is_live(stream) else Progress
+    kind: type[Progress] = LiveProgress if is_live(stream) else Progress
+    if type(stream).__module__.partition(".")[0] == "ipykernel":
+        kind = NotebookProgress
     return kind(epochs, batches_per_epoch, title, done, stream, clock, lines)

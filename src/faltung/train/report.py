@@ -14,23 +14,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.geometry.record import dataclass
-from faltung.train.confusion import confusion
+from faltung.train.calibration import Calibration
+from faltung.train.confusion import by_class, confusion
 from faltung.train.metrics import EpochMetrics
 from faltung.train.report_sections import (
+    SEEN,
     Array,
     Mistake,
     charts,
     costs,
+    drawn,
     figures,
     filters,
     mistakes,
     network,
     range_test,
+    reliability,
     settings,
     text,
 )
@@ -51,7 +56,9 @@ class ReportData:
     ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
     ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
     tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title;
-    ``lr_test``: (rate, loss) of each step of a range test of the learning rate.
+    ``lr_test``: (rate, loss) of each step of a range test of the learning rate; ``calibration``: of
+    the held-out samples; ``seen``: samples as training sees them, changed at random; ``table``: the
+    network as ``summary`` prints it, instead of ``layers``; ``command``: what repeats the run.
     """
 
     title: str
@@ -66,6 +73,10 @@ class ReportData:
     metric: str | None = None
     note: str = ""
     lr_test: Sequence[tuple[float, float]] = ()
+    calibration: Calibration | None = None
+    seen: Sequence[Array] = ()
+    table: str = ""
+    command: str = ""
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = False) -> None:
@@ -89,7 +100,12 @@ def render(data: ReportData) -> str:
         confusion=matrix,
         mistakes=mistakes(data.mistakes, data.classes),
         filters=None if data.filters is None else filters(data.filters),
-        network=network(data.layers),
+        network=None if data.table else network(data.layers),
+        scores=() if matrix is None else by_class(data.confusion, data.classes),  # type: ignore[arg-type]
+        calibration=reliability(data.calibration),
+        seen=[drawn(np.asarray(one), SEEN, signed=False) for one in data.seen],
+        table=data.table,
+        command=text(data.command, 2000),
         cost=costs(data.cost),
         config=list(settings(data.config)),
     )

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.train import terminal
-from faltung.train.array_images import enlarged, is_series, middle, picture, png, reduced
+from faltung.train.array_images import enlarged, is_series, middle, overlay, picture, png, reduced
+from faltung.train.calibration import Calibration
 from faltung.train.confusion import Confusion
 from faltung.train.curves import Line, chart, sparkline
 from faltung.train.metrics import EpochMetrics, finite
@@ -18,6 +19,7 @@ from faltung.train.scores import better
 Array = npt.NDArray[Any]
 
 MISTAKES, FILTERS = 24, 64  # how many of each are shown
+SEEN = 84  # pixels of a sample that training sees
 _MISTAKE, _FILTER = 112, 60  # pixels of their longer side
 _LONGEST, _CLASS = 200, 60  # characters of a text, and of the name of a class
 
@@ -25,7 +27,8 @@ _LONGEST, _CLASS = 200, 60  # characters of a text, and of the name of a class
 class Mistake(NamedTuple):
     """A misclassified sample, (channels, *space) or None if it cannot be drawn.
 
-    ``true``, ``predicted``: indices or names of classes, or numbers.
+    ``true``, ``predicted``: indices or names of classes, or numbers. ``heat``: (*space), where the
+    evidence for the predicted class is, if it is known (Grad-CAM).
     """
 
     array: Array | None
@@ -33,6 +36,7 @@ class Mistake(NamedTuple):
     predicted: int | float | str
     confidence: float | None = None
     name: str = ""
+    heat: Array | None = None
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -117,9 +121,12 @@ def figures(
         for name, score in best.scores.items():
             if score is not None:
                 yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
-    losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
-    if losses:
-        yield "validation loss", terminal.number(min(losses)), "least of all epochs"
+    if best is not None and (loss := finite(best.val_loss)) is not None:
+        yield (
+            "validation loss",
+            terminal.number(loss),
+            f"epoch {best.epoch}, which is kept",
+        )
     elif history:
         yield "loss", terminal.number(history[-1].loss), "last epoch, training"
     for key, unit in (("parameters", "numbers learnt"), ("macs", "multiply-adds a sample")):
@@ -176,6 +183,16 @@ def range_test(
     yield chart(title, [line], _loss, x_title="learning rate, power of ten", mark=mark)
 
 
+def reliability(found: Calibration | None) -> dict[str, Any] | None:
+    """The chart of right answers over probabilities, and the error in words."""
+    if found is None:
+        return None
+    ideal = Line("as sure as right", [0, 100], [0.0, 100.0])
+    own = Line("this network", [100 * p for p in found.sure], [100 * r for r in found.right])
+    svg = chart("right answers, %", [ideal, own], _loss, x_title="how sure it was, %", top=100.0)
+    return {"svg": svg, "error": f"{100 * found.error:.3g}%"}
+
+
 def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
     """The epoch whose weights were kept, as the loop decides; None without a validation."""
     checked = [row for row in history if row.val_loss is not None]
@@ -230,20 +247,31 @@ def mistakes(
     """The first mistakes, drawn, and how many there are."""
     shown = [_mistake(Mistake(*one), classes) for one in found[:MISTAKES]]
     sure = any(one["confidence"] for one in shown)
-    return {"shown": shown, "all": len(found), "sure": sure} if shown else None
+    heated = any("heat" in one for one in shown)
+    counts = {"all": len(found), "sure": sure, "heated": heated}
+    return {"shown": shown, **counts} if shown else None
 
 
 def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     array = mistake.array
     shown = array is not None and np.size(array)
     picture = drawn(np.asarray(array), _MISTAKE, signed=False) if shown else {}
+    heated: dict[str, Any] = {}
+    if shown and mistake.heat is not None and "image" in picture:
+        made = overlay(np.asarray(array), mistake.heat, size=_MISTAKE)
+        uri = f"data:image/png;base64,{base64.b64encode(made).decode()}"
+        heated = {"heat": (uri, *picture["image"][1:])}
     sure = mistake.confidence
-    return picture | {
-        "true": _class(mistake.true, classes),
-        "predicted": _class(mistake.predicted, classes),
-        "confidence": "" if sure is None else f"{100 * sure:.3g}%",
-        "name": text(mistake.name),
-    }
+    return (
+        picture
+        | heated
+        | {
+            "true": _class(mistake.true, classes),
+            "predicted": _class(mistake.predicted, classes),
+            "confidence": "" if sure is None else f"{100 * sure:.3g}%",
+            "name": text(mistake.name),
+        }
+    )
 
 
 def _class(value: object, classes: Sequence[str]) -> str:

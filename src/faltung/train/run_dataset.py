@@ -10,6 +10,7 @@ from faltung.data.like import Like
 from faltung.data.open import open_source
 from faltung.data.source import Source, kind_of_sample, layout_in, split, weights_in
 from faltung.data.targets import TargetKind
+from faltung.data.tokenizer import as_text, from_text
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
@@ -19,7 +20,7 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels", "x", "y", "label", "val")
+READING = ("strict", "kind", "size", "channels", "x", "y", "label", "val", "frames")
 # What a config says of data that come with samples to hold out.
 OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
@@ -39,6 +40,7 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "columns": (list, False),
     "label": (str, False),
     "val": (str, False),
+    "frames": (int, False),
     "relative": (str, False),
     "val_relative": (str, False),
 }
@@ -86,6 +88,8 @@ def like(model: Model, folder: RunFolder | None) -> Like:
             label=about.get("label"),
             x=about.get("x"),
             y=about.get("y"),
+            frames=about.get("frames"),
+            words=model.words,
         )
     except FaltungError as error:
         raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
@@ -100,7 +104,9 @@ def _like_model(model: Model) -> Like:
             "known; predict arrays in Python"
         )
     fit = kind in ("picture", "volume")
-    return Like(kind, model.input_shape, fit=fit, units=model.units, layout=model.layout)
+    return Like(
+        kind, model.input_shape, fit=fit, units=model.units, layout=model.layout, words=model.words
+    )
 
 
 def open_like(
@@ -158,16 +164,17 @@ def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Sou
     if held_out == 0:
         return source, None
     if held_out != OWN:
-        return split(source, held_out, seed)  # type: ignore[arg-type]
+        return split(source, held_out, seed=seed)  # type: ignore[arg-type]
     own = getattr(source, "held", None)
     if own is None:
         raise FaltungError("held_out: the data have changed; they hold nothing out of their own")
     return source, own
 
 
-def opened(about: Mapping[str, Any]) -> Source:
+def opened(about: Mapping[str, Any], words: Sequence[str] | None = None) -> Source:
+    """The data that a table describes; words: by which texts are numbered, if that is known."""
     given = {name: about[name] for name in READING if about.get(name) is not None}
-    return open_source(about["path"], targets=about.get("targets"), **given)
+    return open_source(about["path"], targets=about.get("targets"), words=words, **given)
 
 
 def reopened(folder: RunFolder) -> tuple[dict[str, Any], Source]:
@@ -176,8 +183,11 @@ def reopened(folder: RunFolder) -> tuple[dict[str, Any], Source]:
     """
     about = data_table(folder)
 
+    known = folder.config.get("model")
+    words = known.get("words") if isinstance(known, dict) else None
+
     def as_it_was(place: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
-        source = opened(place)
+        source = opened(place, from_text(words) if isinstance(words, str) else None)
         if place != about and described(source)["digest"] != about["digest"]:
             raise FaltungError("these are other data")
         return dict(place), source
@@ -198,13 +208,15 @@ def described(source: Source) -> dict[str, Any]:
     weights = weights_in(source)
     if weights is not None:
         digest.update(weights.tobytes())
+    if (words := getattr(source, "words", None)) is not None:
+        digest.update(as_text(words).encode("utf-8", "surrogatepass"))
     found = {
         "kind": source.kind,
         "samples": len(source),
         "digest": digest.hexdigest()[:16],
         "layout": layout_in(source),
     }
-    for name in ("columns", "label"):
+    for name in ("columns", "label", "frames"):
         value = getattr(source, name, None)
         if value is not None:
             found[name] = list(value) if name == "columns" else value

@@ -18,6 +18,7 @@ from faltung.data.source import (
     weighted,
 )
 from faltung.data.targets import as_float32, check_flags, understood
+from faltung.geometry.check import no_array
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.losses import targets_of
 from faltung.train.network import Network
@@ -45,8 +46,11 @@ def as_source(
                 "y: must be left out if x is a source, which has its own targets"
             )
         return weighted(in_units(x, model.units), weights)
+    no_array("x", x)
     if y is None:
-        raise FaltungTypeError("y: must be given with x")
+        raise FaltungTypeError(
+            "y: must be given with x, unless that is a source, as data.open_source opens one"
+        )
     kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
     given, targets = as_array("x", x), as_array("y", y)
     samples, single = model.samples(given)
@@ -60,13 +64,36 @@ def as_source(
         made = ArraySource(samples, _numbers(targets, len(samples), model), kind=kind)
     else:
         # Not every class needs to occur.
-        names = model.classes or tuple(map(str, range(model.graph.output.channels)))
+        targets = _as_words(targets)
+        names = model.classes or _names(targets, model.graph.output.channels)
         made = ArraySource(
             samples, _labels(targets, names, model), kind=kind, classes=names, partial=True
         )
     if model.units is None:
         made.units = replace(made.units, scale=1.0)
     return weighted(in_units(made, model.units), weights)
+
+
+def _as_words(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Words that are kept as objects, as pandas does, as words."""
+    if y.dtype.kind == "O" and all(isinstance(each, str) for each in y.flat):
+        return y.astype(str)
+    return y
+
+
+def _names(y: npt.NDArray[Any], outputs: int) -> tuple[str, ...]:
+    """The classes of a network that has no names for them: the words in order, or numbers.
+    ValueError: other than ``outputs`` words.
+    """
+    if y.dtype.kind != "U":
+        return tuple(map(str, range(outputs)))
+    words = tuple(map(str, np.unique(y)))
+    if len(words) != outputs:
+        raise FaltungError(
+            f"y: has {len(words)} different words, and the network {outputs} outputs; "
+            "Model(..., classes=[...]) names them"
+        )
+    return words
 
 
 def _labels(y: npt.NDArray[Any], names: Sequence[str], model: Network) -> npt.NDArray[Any]:

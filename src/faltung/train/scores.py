@@ -19,6 +19,7 @@ import numpy.typing as npt
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
+from faltung.geometry.words import VALUES, meant
 from faltung.graph.losses import targets_of
 from faltung.runtime.memory import require
 
@@ -257,7 +258,8 @@ def usual(loss: str) -> str:
 def check_score(name: object, loss: str | None = None, said: str = "metric") -> str:
     """The name of a score that goes with this loss. ValueError: none, or one that does not."""
     if not isinstance(name, str) or name not in SCORES:
-        raise FaltungError(f"{said}={show(name)}: must be one of {', '.join(SCORES)}")
+        near = meant(name, SCORES, VALUES["metric"])
+        raise FaltungError(f"{said}={show(name)}: must be one of {', '.join(SCORES)}{near}")
     if loss is not None and not fits(name, loss):
         others = ", ".join(other for other in SCORES if fits(other, loss))
         what = _SAID[targets_of(loss)]

@@ -42,7 +42,7 @@ def warn(
     """A UserWarning where ``source`` is what ``fit`` was given, with what it held out."""
     if seen is None or mark_of(source) != seen.mark:
         return
-    train, held = split(source, seen.part, seen.seed)
+    train, held = split(source, seen.part, seed=seen.seed)
     found = evaluate(model, held, loss, metrics=names).metrics()
     said = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
     warnings.warn(

@@ -26,13 +26,14 @@ from faltung.nn import build
 from faltung.program.memory import require_training
 from faltung.train.callbacks import watchers
 from faltung.train.checks import check_two_classes
-from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
+from faltung.train.defaults import HELD_OUT, LOSS, USUAL, USUAL_OF_DATA
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
 from faltung.train.places import with_relative
 from faltung.train.pretrained import is_weights
+from faltung.train.recipes import usual
 from faltung.train.report import write_report
 from faltung.train.run_dataset import OWN, data_table, described, opened, parts, reopened
 from faltung.train.run_folder import CONFIG, RunFolder
@@ -199,18 +200,21 @@ def create(
             net, options = None, {}
     if origin is None:
         source = opened(about)
-        name = _net_name(source, net)
+        name = _net_name(source, net, data)
     else:
         origin, source, about = origin.like(about)
-        name = _net_name(source, net) if net is not None else origin.net
+        name = _net_name(source, net, data) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
     outputs = _outputs(source, loss, data)
-    wanted = _settings(data, name, settings or {}).resolved()
+    count = len(parts(source, about["held_out"], 0)[0])
+    wanted = _settings(data, name, settings or {}, count, origin is not None).resolved()
     words = None
     if origin is None or net is not None:
         if source.kind == "text" and "vocabulary" in row(name).arguments():
-            words = vocabulary(source, printable(data), options.get("vocabulary"))
+            known = getattr(source, "words", None)  # all of them: others may come in other texts
+            least = options.get("vocabulary", known and len(known))
+            words = vocabulary(source, printable(data), least)
             options = {"vocabulary": words.words, **options}
         check_rank(name, source.shape, f"{printable(data)}: has samples of shape {source.shape}")
         layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
@@ -238,6 +242,7 @@ def create(
     )
     model.loss, model.layout = wanted.loss, layout_in(source)
     _scale_targets(model, wanted, train, origin)
+    model.words = getattr(source, "words", None)
     near = RunFolder.place(out)
     began = {}
     if origin is not None:
@@ -288,10 +293,12 @@ def _check_held_out(
         raise FaltungError(
             f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
-    for name in ("patience", "metric"):
+    for name in ("patience", "metric", "metrics"):
         if held_out == 0 and settings.get(name) is not None:
+            said = settings[name]
+            said = ",".join(said) if isinstance(said, list) else said
             raise FaltungError(
-                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={said}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
@@ -306,10 +313,12 @@ def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
         )
 
 
-def _net_name(source: Source, net: str | None) -> str:
+def _net_name(source: Source, net: str | None, data: str) -> str:
     """The name of the network in the table."""
     if net is not None:
         return key(net)
+    if data in USUAL_OF_DATA:
+        return USUAL_OF_DATA[data]
     kind = "maps" if _dense(source) else source.kind
     if kind not in USUAL:
         raise FaltungError(f"net: must be given, since there is no default for a {source.kind}")
@@ -321,12 +330,11 @@ def _dense(source: Source) -> bool:
     return source.classes is not None and source.targets.ndim > 1
 
 
-def _settings(data: str, net: str, given: Mapping[str, Any]) -> Settings:
-    """Settings from what was given and what is known to work well."""
-    known = PRESETS.get((data, net), {})
-    if given.get("optimizer", "adamw") != "adamw":  # rates of one optimizer do not suit another
-        known = {name: value for name, value in known.items() if name not in ("lr", "decay")}
-    chosen = {**known, **given}
+def _settings(data: str, net: str, given: Mapping[str, Any], samples: int, tuned: bool) -> Settings:
+    """Settings from what was given and what is known to work well; ``tuned``: from the weights of
+    another training.
+    """
+    chosen = usual(data, net, samples, dict(given), tuned)
     names = Augment.__dataclass_fields__
     augment = {name: chosen.pop(name) for name in list(chosen) if name in names}
     return Settings(**chosen, augment=Augment(**augment))

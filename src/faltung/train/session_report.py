@@ -1,22 +1,27 @@
 """What the report of a run shows, and what is said before it begins."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.loader import Batch
 from faltung.data.names import listing, printable
 from faltung.data.source import Source, is_stored
+from faltung.geometry.errors import FaltungError
 from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.runtime.threads import get_threads
+from faltung.train.calibration import calibration
 from faltung.train.evaluate import Evaluation, class_names
 from faltung.train.freezing import layer_of, layers
 from faltung.train.loop import Loop
 from faltung.train.network import Network
+from faltung.train.repeated import command
 from faltung.train.report import ReportData
 from faltung.train.run_model import filters
 from faltung.train.run_teacher import note
@@ -25,6 +30,7 @@ from faltung.train.settings import Settings
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+SHOWN_SEEN = 16  # samples as training sees them
 # Classes whose confusions are counted: their table grows with the square.
 COUNTED_CLASSES = 4096
 SHOWN_LAYERS = 6  # in a note
@@ -106,6 +112,8 @@ def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None)
     """The report of a run; ``found``: of its best weights, if anything was held out."""
     return ReportData(
         title=loop.title,
+        seen=_seen(loop),
+        command=command(config, len(loop.loader.source)),
         history=loop.history,
         cost=_cost(loop),
         metric=loop.settings.chosen_by,
@@ -121,7 +129,7 @@ def of_model(
     """The fields of a report that are about a model and its settings. ``found``: of the samples
     ``held``, with outputs.
     """
-    confusion, mistakes = None, []
+    confusion, sure, mistakes = None, None, []
     classes = model.classes or ()
     one = found is not None and found.right is not None and found.targets.dtype.kind in "iu"
     if one and found is not None and found.outputs is not None and classes:
@@ -129,7 +137,8 @@ def of_model(
         if len(classes) <= COUNTED_CLASSES:
             confusion = confusion_matrix(found.targets, said, len(classes))
         if said.ndim == 1 and held is not None:
-            mistakes = _mistakes(held, found.targets, found.outputs)
+            mistakes = _explained(model, _mistakes(held, found.targets, found.outputs))
+            sure = calibration(found.outputs, found.targets)
     tables = [
         name for name in ("data", "from", "teacher", "net", "train", "compress") if name in config
     ]
@@ -139,6 +148,8 @@ def of_model(
         "mistakes": mistakes,
         "filters": filters(model),
         "layers": summary(model.graph).as_dict()["layers"],
+        "table": str(summary(model.graph)),
+        "calibration": sure,
         "config": {name: _flat(config[name]) for name in tables},
     }
 
@@ -171,6 +182,26 @@ def _mistakes(
         (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
         for sample, i, p in zip(samples, wrong[order], sure[order], strict=True)
     ]
+
+
+def _explained(model: Network, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Mistakes with where the network saw the class that it took each for, if it can tell."""
+    if not found or model.tokens or len(model.input_shape) < 3:
+        return found
+    try:
+        samples = np.stack([one[0] for one in found])
+        heat = model.explain(samples, target=[one[2] for one in found])
+    except FaltungError:  # no layer has more than one position
+        return found
+    return [(*one, each) for one, each in zip(found, heat, strict=True)]
+
+
+def _seen(loop: Loop) -> list[npt.NDArray[Any]]:
+    """Samples of the first batch as training sees them, where they are changed at random."""
+    if not loop.settings.augment or loop.model.tokens:
+        return []
+    with closing(cast("Generator[Batch, None, None]", loop.loader.epoch(0))) as batches:
+        return list(next(batches).x[:SHOWN_SEEN])
 
 
 def _peak_memory() -> dict[str, int]:

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from faltung.data.augment import Augment
 from faltung.data.loader import SAMPLERS, Sampler
-from faltung.geometry.check import is_sequence, show, truth, whole
+from faltung.geometry.check import is_sequence, one_of, show, truth, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.record import dataclass
 from faltung.graph.losses import Loss, check_loss, targets_of
-from faltung.plan.choose import PRECISIONS, Precision
+from faltung.plan.words import PRECISIONS, Precision
 from faltung.program.optimizer import (
     OPTIMIZERS,
     SGD,
@@ -106,9 +106,7 @@ class Settings:
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, whole(name, value, least))
         for name, names in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in names:
-                raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(names)}")
+            one_of(name, getattr(self, name), names)
         for name in _BOUNDS:
             _number(self, name)
         for name in ("nesterov", "scale_targets"):

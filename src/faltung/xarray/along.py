@@ -41,7 +41,7 @@ class Along:
 
     function: Callable[..., Any]
     dims: Dims
-    each: Mapping[str, Mapping[Hashable, Any]]
+    each: Mapping[str, Mapping[Any, Any]]
     all: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Any] = field(default_factory=dict)
 

@@ -59,7 +59,7 @@ def centres(axis: Axis) -> Centres:
     return Centres(axis.extent - 1 - 2 * axis.lo, axis.stride, axis.output, axis.size)
 
 
-def moved(carried: xarray.Dataset, places: Mapping[Hashable, Centres]) -> xarray.Dataset:
+def moved(carried: xarray.Dataset, places: Mapping[Any, Centres]) -> xarray.Dataset:
     """Variables and coordinates at these places; what has no value there is left out."""
     for dim, place in places.items():
         if dim not in carried.sizes or place.same:

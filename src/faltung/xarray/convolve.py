@@ -15,7 +15,7 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import pads
 from faltung.geometry.record import dataclass
 from faltung.ops import functional
-from faltung.plan.choose import MethodName, Precision
+from faltung.plan.words import MethodName, Precision
 from faltung.runtime.narrowing import narrowed
 from faltung.xarray.centres import Centres, centres
 from faltung.xarray.fields import Field, each, is_lazy, rebuilt
@@ -32,10 +32,10 @@ def conv(
     kernel: Any,
     dim: Hashable | Iterable[Hashable] | None = None,
     *,
-    stride: int | Sequence[int] | Mapping[Hashable, int] = 1,
+    stride: int | Sequence[int] | Mapping[Any, int] = 1,
     padding: Any = "same",
-    dilation: int | Sequence[int] | Mapping[Hashable, int] = 1,
-    padding_mode: str | Sequence[str] | Mapping[Hashable, str] = "zeros",
+    dilation: int | Sequence[int] | Mapping[Any, int] = 1,
+    padding_mode: str | Sequence[str] | Mapping[Any, str] = "zeros",
     flip: bool = False,
     precision: Precision = "fast",
     method: MethodName = "auto",
@@ -127,7 +127,7 @@ def conv(
         {"flip": flip, "precision": precision, "method": method},
     )
 
-    def places(sizes: Mapping[Hashable, int]) -> Mapping[Hashable, Centres]:
+    def places(sizes: Mapping[Any, int]) -> Mapping[Any, Centres]:
         return {
             name: centres(options.axis(name, sizes[name], taps))
             for part in parts
@@ -156,10 +156,10 @@ def conv(
 class Options:
     """The options of each dimension, and those of all."""
 
-    stride: Mapping[Hashable, Any]
-    padding: Mapping[Hashable, Any]
-    dilation: Mapping[Hashable, Any]
-    mode: Mapping[Hashable, str]
+    stride: Mapping[Any, Any]
+    padding: Mapping[Any, Any]
+    dilation: Mapping[Any, Any]
+    mode: Mapping[Any, str]
     others: Mapping[str, Any]
 
     def axis(self, dim: Hashable, size: int, taps: int) -> Axis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def each(
     field: Field,
     dims: Dims,
     filtered: Callable[[xarray.DataArray], xarray.DataArray],
-    centres: Callable[[Mapping[Hashable, int]], Mapping[Hashable, Centres]] | None = None,
+    centres: Callable[[Mapping[Any, int]], Mapping[Any, Centres]] | None = None,
 ) -> Field:
     """``filtered`` of a DataArray, or of each variable of a Dataset that has all the dimensions.
 
@@ -72,7 +72,7 @@ def each(
 def rebuilt(
     field: xarray.DataArray,
     made: xarray.Variable,
-    places: Mapping[Hashable, Centres] | None = None,
+    places: Mapping[Any, Centres] | None = None,
 ) -> xarray.DataArray:
     """``made`` with the name, the attributes and the coordinates of the field it was made of."""
     coordinates = field.coords.to_dataset()

@@ -36,7 +36,7 @@ class Kernel:
     dims: Dims
     array: Array
     new: Dims
-    coordinates: Mapping[Hashable, Any]
+    coordinates: Mapping[Any, Any]
 
     def ordered(self, names: Dims) -> Kernel:
         """The same with its dimensions in the order of ``names``, so that arrays stay as they are
@@ -94,7 +94,7 @@ def kernels(kernel: Any, dims: Dims) -> tuple[Kernel, ...]:
     return (Kernel(dims, array, new, coordinates),)
 
 
-def _same(kernel: Mapping[Hashable, Any], dims: Dims) -> Dims:
+def _same(kernel: Mapping[Any, Any], dims: Dims) -> Dims:
     if set(kernel) != set(dims):
         raise FaltungError(
             f"kernel={show(dict(kernel))}: must have a line for each of "
@@ -103,7 +103,7 @@ def _same(kernel: Mapping[Hashable, Any], dims: Dims) -> Dims:
     return dims
 
 
-def _line(kernel: Mapping[Hashable, Any], dim: Hashable) -> Kernel:
+def _line(kernel: Mapping[Any, Any], dim: Hashable) -> Kernel:
     array = _numbers(f"kernel[{dim!r}]", kernel[dim])
     if array.ndim != 1:
         raise FaltungError(f"kernel[{dim!r}].shape={array.shape}: must have one axis")

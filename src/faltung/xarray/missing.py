@@ -22,8 +22,6 @@ from faltung.xarray.fields import is_lazy, module
 from faltung.xarray.words import Dims
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     import xarray
 
 # Shares of weights are sums of rounded numbers: one that should reach a limit may miss it by this.
@@ -82,7 +80,7 @@ def normalised(
     asked: Missing,
     run: Callable[[xarray.Variable], xarray.Variable],
     sums: Any | None,
-    places: Mapping[Hashable, Centres],
+    places: Mapping[Any, Centres],
     exists: Callable[[xarray.Variable], xarray.Variable] | None = None,
 ) -> xarray.Variable:
     """The filter ``run`` of what is there. ``sums``: of the kernel's weights, None for 1;
@@ -139,7 +137,7 @@ def _weights(
     return weights.variable.astype(dtype).set_dims(sizes)
 
 
-def _middle(there: xarray.Variable, places: Mapping[Hashable, Centres]) -> xarray.Variable:
+def _middle(there: xarray.Variable, places: Mapping[Any, Centres]) -> xarray.Variable:
     """Whether the entry in the middle of each window is there."""
     for dim, place in places.items():
         entries = place.entries

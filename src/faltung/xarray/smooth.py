@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import xarray
 
 Names = Hashable | Iterable[Hashable] | None
-Words = str | Sequence[str] | Mapping[Hashable, str]
-Reals = float | Sequence[float] | Mapping[Hashable, float]
-Whole = int | Sequence[int] | Mapping[Hashable, int]
+Words = str | Sequence[str] | Mapping[Any, str]
+Reals = float | Sequence[float] | Mapping[Any, float]
+Whole = int | Sequence[int] | Mapping[Any, int]
 
 
 def gaussian_filter(
