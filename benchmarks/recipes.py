@@ -135,7 +135,7 @@ def keras(split: Split, seed: int) -> dict[str, Any]:
             "validation_split": 0.2,
             "callbacks": [
                 k.callbacks.ReduceLROnPlateau(patience=20, factor=0.5, min_lr=1e-4),
-                k.callbacks.EarlyStopping(patience=50),
+                k.callbacks.EarlyStopping(patience=50, restore_best_weights=True),
             ],
         }
     else:
