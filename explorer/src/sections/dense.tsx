@@ -1,0 +1,3 @@
+export function Dense() {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function Formula() {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function Window() {
+  return null;
+}
