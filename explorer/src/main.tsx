@@ -7,6 +7,7 @@ import { Choice } from "./parts/controls";
 import { Copy } from "./parts/code";
 import { theme } from "./parts/theme";
 import { PRESETS } from "./presets";
+import { InCode } from "./sections/code";
 import { Dense } from "./sections/dense";
 import { Fields } from "./sections/fields";
 import { Formula } from "./sections/formula";
@@ -100,6 +101,7 @@ function Page() {
             <Window />
             <Formula />
             <Dense />
+            <InCode />
           </div>
         </div>
         <Fields />

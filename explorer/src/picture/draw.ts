@@ -55,7 +55,9 @@ function cellOf(sheet: Sheet, at: readonly number[]): [row: number, column: numb
 
 export interface Cell {
   value: number;
-  kind: "plain" | "padding" | "unread";
+  kind: "plain" | "padding";
+  /** No output reads it, because of the stride. */
+  unread: boolean;
   /** The entry that a place in the padding copies. */
   from: readonly number[] | null;
 }
@@ -65,11 +67,11 @@ export function cellAt(now: Spec, numbers: Numbers, grid: Grid, at: readonly num
   const { axes } = now;
   if (grid === "kernel") {
     const shape = axes.map((axis) => axis.kernel);
-    return { value: numbers.kernel[flat(stored(now, at), shape)], kind: "plain", from: null };
+    return { value: numbers.kernel[flat(stored(now, at), shape)], kind: "plain", unread: false, from: null };
   }
   if (grid === "out") {
     const shape = axes.map((axis) => axis.output);
-    return { value: numbers.out[flat(at, shape)], kind: "plain", from: null };
+    return { value: numbers.out[flat(at, shape)], kind: "plain", unread: false, from: null };
   }
   const from = axes.map((axis, i) => axis.source(at[i]));
   const known = from.every((entry) => entry !== null) ? (from as number[]) : null;
@@ -78,7 +80,8 @@ export function cellAt(now: Spec, numbers: Numbers, grid: Grid, at: readonly num
   const unread = axes.some((axis, i) => at[i] >= axis.size + axis.hi - axis.unread);
   return {
     value: known ? numbers.in[flat(known, shape)] : 0,
-    kind: unread ? "unread" : inside ? "plain" : "padding",
+    kind: inside ? "plain" : "padding",
+    unread,
     from: inside ? null : known,
   };
 }
@@ -132,7 +135,7 @@ export function drawValues(
       if (scattered && found.kind === "padding") brush.globalAlpha = 0.1;
       brush.fillRect(x + gap, y + gap, cell - 2 * gap, cell - 2 * gap);
       brush.globalAlpha = 1;
-      if (found.kind === "unread") hatched(brush, x, y, cell, colour.quiet);
+      if (found.unread) hatched(brush, x, y, cell, colour.quiet);
       if (found.kind === "padding" && cell > 9) {
         brush.strokeStyle = colour.padding;
         brush.globalAlpha = 0.65;

@@ -107,7 +107,7 @@ export function Sum() {
         uses it, each with the input that is framed.
       </>
     );
-  } else if (grid === "in" && cell.kind !== "plain" && !inside(now, at)) {
+  } else if (cell.kind === "padding") {
     head = (
       <>
         Padding at <b class="of-padding">{placed(at)}</b>:{" "}
