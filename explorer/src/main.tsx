@@ -1,7 +1,6 @@
 // The page: a line of text on top, and the sections below it.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import "./hook";
 import { Panel } from "./panel";
 import { Choice } from "./parts/controls";
 import { Copy } from "./parts/code";

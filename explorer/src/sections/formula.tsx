@@ -33,7 +33,7 @@ function Size({ axis, which }: { axis: Axis; which: number }) {
   return (
     <math display="block" class="size">
       <mrow>
-        <mo form="prefix">{"\u230a"}</mo>
+        <mo>{"\u230a"}</mo>
         <mfrac>
           <mrow>
             <T axis={which} term="size" says="input"><mn>{size}</mn></T>
@@ -48,7 +48,7 @@ function Size({ axis, which }: { axis: Axis; which: number }) {
           </mrow>
           <T axis={which} term="stride" says="stride"><mn>{stride}</mn></T>
         </mfrac>
-        <mo form="postfix">{"\u230b"}</mo>
+        <mo>{"\u230b"}</mo>
         <mo>+</mo><mn>1</mn><mo>=</mo>
         <T axis={which} term="output" says="output"><mn>{output}</mn></T>
       </mrow>
