@@ -168,7 +168,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
     from torch.utils.data import TensorDataset
 
     from faltung.train.defaults import USUAL
-    from faltung.train.recipes import batch_of, recipe
+    from faltung.train.recipes import recipe
 
     set_seed(seed)
     classes = int(split.y.max()) + 1
@@ -202,7 +202,8 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
 
         net = Rows()
     learner = Learner(loaders, net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
-    epochs = recipe(USUAL[split.kind]).length(-(-len(kept) // batch_of(len(kept))))
+    usual = recipe(USUAL[split.kind])
+    epochs = usual.length(-(-len(kept) // usual.batch(len(kept))))
     start = time.perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(epochs)

@@ -18,6 +18,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 from faltung.train.array_images import overlay, tile_images
 from faltung.train.look_page import Looked, looked, page
+from faltung.train.network import Network
 from faltung.train.opened import opened
 from faltung.train.run_dataset import like
 from faltung.train.run_model import filters
@@ -68,15 +69,25 @@ def explain(
     if pictures is not None and model.tokens:
         raise FaltungError("pictures: text cannot be drawn; leave the option out")
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
-    seen = looked(model, samples[0], None if label is None else _number(label, names), layer)
+    target = None if label is None else _number(label, names)
+    seen = looked(model, samples[0], target, layer, _words(model, samples[0]))
     text = page(seen, Path(file).name, printable(run))
-    target = _page(found.file.parent, file, out)
-    write_whole(target, text.encode("utf-8", "replace"), own=target != out)
-    written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
+    written = [_page(found.file.parent, file, out)]
+    write_whole(written[0], text.encode("utf-8", "replace"), own=written[0] != out)
+    if pictures is not None:
+        written += _pictures(seen, pictures)
     values = seen.outputs.reshape(len(names), -1).mean(1)
     chosen = seen.chosen[0]
     is_class = model.targets in ("labels", "flags")
     return Explanation(names[chosen], float(values[chosen]), is_class, tuple(written))
+
+
+def _words(model: Network, sample: Array) -> tuple[str, ...]:
+    """The words that tokens stand for, where the model knows them, without what fills them up."""
+    if model.words is None:
+        return ()
+    tokens = np.trim_zeros(sample.ravel(), "b").tolist()  # PADDING is 0
+    return tuple(model.words[n] if 0 <= n < len(model.words) else str(n) for n in tokens)
 
 
 def _page(folder: Path, file: str, out: Path | None) -> Path:

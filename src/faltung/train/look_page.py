@@ -155,14 +155,13 @@ def _sample(found: Looked) -> dict[str, Any]:
         return {"svg": sparkline(found.sample, *_SERIES), "series": True}
     if not found.model.tokens:
         return drawn(found.sample, _SAMPLE, signed=False)
-    tokens = found.sample.ravel()[:_TOKENS]
+    words = found.words or tuple(map(str, found.sample.ravel().tolist()))
     heat = found.heats[0]
-    heat = interpolated(heat, found.sample.size, 0) if heat.ndim == 1 else np.zeros(len(tokens))
-    words = found.words or tuple(map(str, tokens))
-    pairs = zip(words, heat, strict=False)
+    heat = interpolated(heat, found.sample.size, 0) if heat.ndim == 1 else np.zeros(len(words))
+    pairs = zip(words[:_TOKENS], heat, strict=False)
     return {
         "tokens": [(text(word, 40), f"h{round(10 * float(warm))}") for word, warm in pairs],
-        "more": max(0, found.sample.size - _TOKENS),
+        "more": max(0, len(words) - _TOKENS),
     }
 
 
