@@ -36,12 +36,21 @@ def said(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     return text[:1].upper() + text[1:] + ("" if not text or text.endswith(".") else ".")
 
 
+def usage(name: str, parser: argparse.ArgumentParser) -> str:
+    """How a command is typed, in one line."""
+    words = [f"faltung {name}"]
+    for action in parser._actions:
+        if not action.option_strings:
+            optional = action.nargs in ("?", "*")
+            words.append(f"[{written(action)}]" if optional else written(action))
+    return " ".join([*words, "[OPTIONS]"])
+
+
 def reference(name: str) -> str:
     """Usage, arguments, options, and what the help says below them, as a text of MyST."""
     _, parser = parsers(COMMANDS, name)
-    usage = parser.format_usage().removeprefix("usage: ")
     parts = [parser.description or "", fenced("program", f"faltung {name}")]
-    parts.append(fenced("code-block", "none", usage))
+    parts.append(fenced("code-block", "none", usage(name, parser)))
     for group in parser._action_groups:
         mine = [
             action

@@ -28,8 +28,17 @@ def opening(parent: nodes.Node) -> Iterator[tuple[str, str]]:
         item = line.parent
         if not first or item.index(line) != 0 or link.get("reftargetid"):
             continue
-        if isinstance(item, nodes.list_item) or isinstance(item, nodes.entry):
+        if isinstance(item, (nodes.list_item, nodes.entry)):
             yield link.astext().replace("\n", " "), link["reftarget"]
+
+
+def cards(document: nodes.document) -> None:
+    """What follows a link and a colon begins as a sentence does: it stands below the link."""
+    for link in document.findall(addnodes.pending_xref):
+        after = link.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and after.astext().startswith(": "):
+            said = after.astext().removeprefix(": ")
+            link.parent.replace(after, nodes.Text(said[:1].upper() + said[1:]))
 
 
 class Contents(SphinxTransform):
@@ -39,27 +48,30 @@ class Contents(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         """Add a hidden table of contents to each section that has links to pages."""
-        marks = [
-            found
-            for each in list(self.document.findall(nodes.raw))
-            if (found := MARK.fullmatch(each.astext()))
-        ]
+        marks = []
+        for raw in list(self.document.findall(nodes.raw)):
+            if found := MARK.fullmatch(raw.astext()):
+                marks.append(found[1])
+                raw.parent.remove(raw)
         if not marks:
             return
         home = self.env.docname == self.config.root_doc
-        taken: set[str] = {self.env.docname}
-        sections = [s for s in self.document.findall(nodes.section) if not isinstance(s.parent, nodes.section)]
         if home:
-            sections = [s for s in self.document.findall(nodes.section) if s.parent in sections]
+            cards(self.document)
+        taken: set[str] = {self.env.docname}
+        whole = next(self.document.findall(nodes.section))
+        sections = [whole]
+        if home:
+            sections = [each for each in whole if isinstance(each, nodes.section)]
         for section in sections:
             pages = {page: text for text, page in opening(section) if page not in taken}
             taken |= set(pages)
             if pages:
                 self.add(section, pages, section[0].astext() if home else None)
         for mark in marks:
-            if mark[1] and sections:
+            if mark and sections:
                 found = sorted(self.env.found_docs)
-                rest = [page for page in found if fnmatch(page, mark[1]) and page not in taken]
+                rest = [page for page in found if fnmatch(page, mark) and page not in taken]
                 self.add(sections[0], dict.fromkeys(rest), None)
 
     def add(self, section: nodes.Element, pages: dict[str, Any], caption: str | None) -> None:
@@ -120,6 +132,7 @@ def menu(app: Sphinx, page: str, given: str, context: dict[str, Any], doctree: A
             f'<p class="caption" role="heading" aria-level="2"><span class="caption-text">'
             f"{escape(caption or '')}</span></p>{items(entries, 1)}"
             for caption, entries in kept[app.config.root_doc]
+            if entries
         )
 
     context["toctree"] = toctree

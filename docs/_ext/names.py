@@ -12,6 +12,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import mock
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -31,6 +32,21 @@ def summary(found: Any) -> str:
     return escaped(text).replace("``", "`").replace("|", r"\|")
 
 
+def entries(place: str, module: Any, names: list[str]) -> str:
+    """A table of the names, and below it what autodoc is to write, as a text of MyST."""
+    table = ["| name | what it is |", "|---|---|"] if len(names) > 1 else []
+    lines = [f".. currentmodule:: {place}"]
+    for name in names:
+        found = getattr(module, name)
+        if len(names) > 1:
+            table.append(f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(found)} |")
+        lines += ["", f".. {kind(found)}:: {place}.{name}"]
+        if isinstance(found, type) and not issubclass(found, BaseException):
+            lines += ["   :members:"]
+    fence = "`" * 5
+    return "\n".join([*table, "", fence + "{eval-rst}", *lines, fence])
+
+
 class Names(SphinxDirective):
     """Names of one module: a table, and the docstring of each."""
 
@@ -40,19 +56,9 @@ class Names(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """A table of Markdown, and the entries by autodoc."""
         place = self.arguments[0]
-        module = importlib.import_module(place)
-        names = " ".join(self.content).split()
-        lines = ["| | |", "|---|---|"] if len(names) > 1 else []
-        entries = [f".. currentmodule:: {place}"]
-        for name in names:
-            found = getattr(module, name)
-            if len(names) > 1:
-                lines.append(f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(found)} |")
-            entries += ["", f".. {kind(found)}:: {place}.{name}"]
-            if isinstance(found, type) and not issubclass(found, BaseException):
-                entries += ["   :members:"]
-        fence = "`" * 5
-        return self.parse_text_to_nodes("\n".join([*lines, "", fence + "{eval-rst}", *entries, fence]))
+        with mock(self.config.autodoc_mock_imports):
+            module = importlib.import_module(place)
+            return self.parse_text_to_nodes(entries(place, module, " ".join(self.content).split()))
 
 
 # Our docstrings have code between double backticks and no other markup within a line.
@@ -70,7 +76,9 @@ def escape(found: re.Match[str]) -> str:
     return "".join("\\" + each for each in found[0])
 
 
-def docstring(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+def docstring(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
+) -> None:
     """Before numpydoc reads it: no character is markup by accident."""
     example = False
     for i, line in enumerate(lines):
@@ -83,9 +91,11 @@ def docstring(app: Sphinx, what: str, name: str, found: Any, options: Any, lines
 
 
 def ours(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what a class has from elsewhere."""
+    """Leave out what a class has from elsewhere, and what each layer answers its builder."""
     home = getattr(found, "__module__", None) or "faltung"
-    return None if home.split(".")[0] == "faltung" else True
+    inner = home.startswith("faltung.nn") and name in ("build", "formula")
+    base = getattr(found, "__qualname__", "").split(".")[0] in ("Layer", "Activation", "build")
+    return True if home.split(".")[0] != "faltung" or (inner and not base) else None
 
 
 class Linked(SphinxPostTransform):

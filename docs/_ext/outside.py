@@ -3,7 +3,7 @@
 Sphinx has one folder of sources. ``pages_outside`` (name on the site -> file) adds pages from
 elsewhere in the repository, where readers of the code host look for them; links between pages then
 mean the same on the code host and on the site. A link to any other file or folder of the repository
-leads to the code host.
+leads to the code host, unless ``files_on_site`` (file -> place) says that it is copied to the site.
 """
 
 import os
@@ -59,7 +59,10 @@ class ToTheCodeHost(SphinxTransform):
                 file, _, anchor = unquote(found["reftarget"]).partition("#")
                 path = (here / file).resolve()
                 if file and path.is_relative_to(ROOT) and path.exists():
-                    link = f"{self.config.code_host}/{path.relative_to(ROOT).as_posix()}"
+                    name = path.relative_to(ROOT).as_posix()
+                    place = self.config.files_on_site.get(name)
+                    up = "../" * self.env.docname.count("/")
+                    link = f"{self.config.code_host}/{name}" if place is None else up + place
                     link += f"#{anchor}" if anchor else ""
                     found.replace_self(
                         nodes.reference("", "", *found.children, refuri=link, internal=False)
@@ -75,6 +78,7 @@ def add(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """As Sphinx calls it."""
     app.add_config_value("pages_outside", {}, "env")
+    app.add_config_value("files_on_site", {}, "env")
     app.add_config_value("code_host", "", "env")
     app.connect("builder-inited", add)
     app.add_transform(ToTheCodeHost)
