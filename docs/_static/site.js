@@ -8,6 +8,8 @@ function reach() {
     else box.removeAttribute("tabindex");
   }
 }
+// A page that is a file may not read another: the search then shows titles without lines from them.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 addEventListener("DOMContentLoaded", () => {
   name(".sidebar-drawer", "Pages");
   name(".toc-drawer", "On this page");
