@@ -115,8 +115,8 @@ class Fitting(Network):
         warmup : float
             The part of the run, from 0 to 1, in which the rate first grows from near 0.
         loss : str or Expr
-            For labels "cross_entropy", or "dice" [5]_ where every position has one; for several
-            labels at once "binary_cross_entropy"; for numbers "mse", "mae" or "huber" [6]_, the
+            For labels "cross_entropy", or "dice" [6]_ where every position has one; for several
+            labels at once "binary_cross_entropy"; for numbers "mse", "mae" or "huber" [7]_, the
             squared, the absolute and Huber's error; or a formula of ``output`` and ``target``, such
             as ``"log(cosh(output - target))"``, which is compiled with its derivative.
         scale_targets : bool
@@ -205,8 +205,8 @@ class Fitting(Network):
         .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge in a neural network",
            2015.
         .. [5] L. N. Smith, "Cyclical learning rates for training neural networks", 2015.
-        .. [5] F. Milletari, N. Navab and S. Ahmadi, "V-Net", 2016.
-        .. [6] P. J. Huber, "Robust estimation of a location parameter", 1964.
+        .. [6] F. Milletari, N. Navab and S. Ahmadi, "V-Net", 2016.
+        .. [7] P. J. Huber, "Robust estimation of a location parameter", 1964.
 
         Examples
         --------
