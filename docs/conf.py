@@ -31,6 +31,7 @@ extensions = [
     "mathml",
     "commands",
     "names",
+    "windows",
     *(["charts"] if (HERE / "_ext" / "charts.py").exists() else []),
 ]
 
