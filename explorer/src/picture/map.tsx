@@ -1,5 +1,5 @@
 // One grid of the picture: a canvas that answers to pointer and keys.
-import { untracked, useSignalEffect } from "@preact/signals";
+import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { painted } from "../parts/theme";
 import { direction, spec } from "../store";
@@ -31,7 +31,6 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
   const repaint = () => {
     const target = canvas.current;
     if (!target) return;
-    painted.value;
     const { base } = kept.current;
     const now = sheet();
     const [wide, high] = [now.columns * now.cell, now.above + now.rows * now.cell];
@@ -44,19 +43,28 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
     const scattered = grid === "in" && direction.value === "transposed";
     drawValues(brush, spec.value, numbers.value, now, scattered);
   };
-  // Values are drawn when they change; what is lit, over them, with every move of the pointer.
+  // Values are drawn when they change; what is lit, over them, with every move of the pointer; and
+  // both at most once in a frame, however much has changed.
+  const frame = useRef({ asked: 0, values: true });
+  const ask = (values: boolean) => {
+    const wanted = frame.current;
+    wanted.values ||= values;
+    wanted.asked ||= requestAnimationFrame(() => {
+      wanted.asked = 0;
+      if (wanted.values) repaint();
+      wanted.values = false;
+      paint();
+    });
+  };
   useSignalEffect(() => {
-    repaint();
-    untracked(paint);
+    [painted.value, spec.value, numbers.value, direction.value, slices[grid].value];
+    ask(true);
   });
   useSignalEffect(() => {
-    painted.value;
-    paint();
+    [focus.value, links.value, lit.value];
+    ask(false);
   });
-  useEffect(() => {
-    repaint();
-    paint();
-  }, [cell]);
+  useEffect(() => ask(true), [cell]);
 
   const under = (event: { clientX: number; clientY: number }): number[] | null => {
     const box = canvas.current!.getBoundingClientRect();
