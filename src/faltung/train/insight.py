@@ -1,6 +1,7 @@
 """What a network sees: the maps of its layers, gradients for them, and Grad-CAM. For ``Model``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
@@ -392,6 +393,18 @@ class Insight(Predicting):
         return Seen(
             made[0], dict(zip(watched, maps, strict=True)), dict(zip(to, grads, strict=True))
         )
+
+    def backwards(self, layer: str, x: Array, weights: Array) -> Array:
+        """The gradient for samples of a weighted sum of what a layer makes of each.
+
+        x: as the network takes them; weights: (n, C, *space) of the layer.
+        """
+        from faltung.program.probe import Probe
+
+        graph = replace(self.graph, outputs=(self.layer_values()[layer],))
+        with self._lock:
+            probe = Probe(graph, self._numbers(), len(x), to=[graph.input], precision=self.precision)
+            return probe(x, weights)[2][0]
 
     def _probe(self, batch: int, watched: tuple[str, ...], to: tuple[str, ...]) -> "Probe":
         """The program for so many samples; used ones are kept."""

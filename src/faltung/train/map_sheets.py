@@ -83,9 +83,9 @@ def sheet(
     if unit == "numbers":
         drawn = list(_cells(shaded(shown.reshape(-1))))
     elif values.ndim == 2:
-        drawn = [_rows(shaded(_shrunk(shown, _LONGEST)))]
+        drawn = [_rows(shaded(shrunk(shown, _LONGEST)))]
     else:
-        drawn = list(_strips(shaded(_shrunk(middle(shown), tile)), tile, strip))
+        drawn = list(_strips(shaded(shrunk(middle(shown), tile)), tile, strip))
     return Sheet(
         tuple(_picture(index, signed) for index in drawn),
         -largest if signed else 0.0,
@@ -107,7 +107,7 @@ def _shades(values: Array, signed: bool, largest: float) -> Index:
     return np.rint((_SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)
 
 
-def _shrunk(values: Array, most: int) -> Array:
+def shrunk(values: Array, most: int) -> Array:
     """Means of neighbours, so that no axis of space is longer than ``most``."""
     for axis in range(1, values.ndim):
         size = values.shape[axis]
