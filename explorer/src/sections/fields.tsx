@@ -129,6 +129,7 @@ export function Fields() {
 
 const STEP = 46;
 const HIGH = 30;
+const px = (n: number) => `${n}px`;
 
 function Column() {
   const made = useMemo(() => flow(net.value.layers.map((one) => one.reads)), [net.value]);
@@ -165,7 +166,11 @@ function Column() {
     <div class="column" ref={box} role="group" aria-label="The layers, from the input down">
       <div
         class="flow"
-        style={{ height, minWidth: made.lanes * 76 + gutter, paddingRight: gutter }}
+        style={{
+          height: px(height),
+          minWidth: px(made.lanes * 76 + gutter),
+          paddingRight: px(gutter),
+        }}
         onKeyDown={move}
       >
         <div class="inner">
@@ -193,7 +198,7 @@ function Column() {
               );
             })}
           </svg>
-          <span class="layer source" style={{ top: 0, left: 0, width: "100%", height: HIGH }}>
+          <span class="layer source" style={{ top: 0, left: 0, width: "100%", height: px(HIGH) }}>
             <span>input</span>
             <span class="size">{times(net.value.input)}</span>
           </span>
@@ -207,10 +212,10 @@ function Column() {
                 tabIndex={i === chosen ? 0 : -1}
                 title={`${one.name}: ${one.what}`}
                 style={{
-                  top: top(i),
+                  top: px(top(i)),
                   left: `${100 * left}%`,
                   width: `${100 * (right - left)}%`,
-                  height: HIGH,
+                  height: px(HIGH),
                 }}
                 onClick={() => chooseLayer(i)}
               >
@@ -225,7 +230,7 @@ function Column() {
         </div>
         <svg
           class="gutter"
-          style={{ width: gutter }}
+          style={{ width: px(gutter) }}
           viewBox={`0 0 ${gutter} ${height}`}
           preserveAspectRatio="none"
           aria-hidden="true"
