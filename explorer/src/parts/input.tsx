@@ -2,16 +2,15 @@
 // and slices are drawn in entries of the input, a series as curves over the width.
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
-import type { FieldNet, Sample } from "../sections/fields_data";
+import type { FieldNet, Levels, Sample } from "../sections/fields_data";
 import { bytes, heat as heated, picture } from "./levels";
 import { clipped, space, type Span } from "./sight";
-import type { Levels } from "../sections/fields_data";
 
 /** Heat over part of the input: where its levels begin, and how many entries each covers. */
 export interface Warm {
   levels: Levels;
   from: number[];
-  step: number[];
+  step: number;
 }
 
 interface Props {
@@ -47,6 +46,8 @@ export function Input({ net, sample, spans, most, warm, slice = 0, label, childr
   const [top, side] = flat ? [0, edge] : [edge, edge];
   const depth = sizes.length > 2 && spans ? spans[spans.length - 3]! : null;
   const hidden = depth !== null && (slice < depth[0] || slice >= depth[1]);
+  // A picture is darkened around what is seen; of an empty grid that is coloured.
+  const drawn = !warm && !!sample?.levels && sample.kind !== "series";
   const ratio = flat ? undefined : `${width + 2 * side} / ${height + 2 * top}`;
   return (
     <svg
@@ -60,16 +61,31 @@ export function Input({ net, sample, spans, most, warm, slice = 0, label, childr
       <Ground net={net} sample={sample} width={width} height={height} slice={slice} warm={!!warm} />
       {warm && !hidden && <Heat warm={warm} height={height} slice={slice} />}
       {children}
+      {box && drawn && !hidden && <Shade box={box} width={width} height={height} />}
       {box && !hidden && <Box box={box} kind="beyond" />}
       {box && !hidden && (
         <Box
           box={[flat ? box[0]! : clipped(box[0]!, height), clipped(box[1]!, width)]}
-          kind={warm ? "seen bare" : "seen"}
+          kind={warm || drawn ? "seen bare" : "seen"}
         />
       )}
       {inner && !hidden && <Box box={inner} kind="most" />}
     </svg>
   );
+}
+
+function Shade({ box: [rows, columns], width, height }: ShadeProps) {
+  if (!rows || !columns) return null;
+  const [a, b] = clipped(rows, height);
+  const [c, d] = clipped(columns, width);
+  const hole = b > a && d > c ? `M${c} ${a}V${b}H${d}V${a}z` : "";
+  return <path class="shade" d={`M0 0H${width}V${height}H0z${hole}`} />;
+}
+
+interface ShadeProps {
+  box: Span[];
+  width: number;
+  height: number;
 }
 
 function Box({ box: [rows, columns], kind }: { box: Span[]; kind: string }) {
@@ -156,7 +172,7 @@ function Heat({ warm, height, slice }: { warm: Warm; height: number; slice: numb
   let offset = 0;
   if (shape.length > 2) {
     const depth = shape.length - 3;
-    const at = Math.floor((slice - from[depth]!) / step[depth]!);
+    const at = Math.floor((slice - from[depth]!) / step);
     offset = Math.min(Math.max(at, 0), shape[depth]! - 1) * h * w;
   }
   const uri = useMemo(() => heated(levels, h, w, offset), [levels, h, w, offset]);
@@ -166,8 +182,8 @@ function Heat({ warm, height, slice }: { warm: Warm; height: number; slice: numb
       href={uri}
       x={from[axes - 1]}
       y={flat ? 0 : from[axes - 2]}
-      width={w * step[axes - 1]!}
-      height={flat ? height : h * step[axes - 2]!}
+      width={w * step}
+      height={flat ? height : h * step}
       preserveAspectRatio="none"
     />
   );
@@ -176,7 +192,7 @@ function Heat({ warm, height, slice }: { warm: Warm; height: number; slice: numb
 function Words({ words, spans, label }: { words: string[]; spans?: Span[]; label: string }) {
   const [first, stop] = spans?.[0] ?? [0, 0];
   return (
-    <p class="words" role="group" aria-label={label}>
+    <p class="words" role="group" aria-label={label} tabIndex={0}>
       {words.map((word, i) => (
         <span class={first <= i && i < stop ? "seen" : ""}>{word} </span>
       ))}

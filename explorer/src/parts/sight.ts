@@ -41,4 +41,7 @@ export function axisNames(rank: number, tokens = false): string[] {
 
 export const plural = (name: string) => (name.startsWith("axis") ? name : `${name}s`);
 
+/** A dotted name that may be broken after its dots. */
+export const breaking = (name: string) => name.replace(/\./g, ".\u200b");
+
 export const times = (sizes: readonly number[]) => sizes.join(" × ");

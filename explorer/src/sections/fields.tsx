@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Input } from "../parts/input";
 import { flow } from "../parts/flow";
-import { axisNames, clipped, middle, plural, seen, space, times, type Span } from "../parts/sight";
+import { axisNames, breaking, clipped, middle, plural, seen, space, times, type Span } from "../parts/sight";
 import { data } from "../store";
 import builtin from "./fields_builtin.json";
 import type { FieldLayer, FieldNet, Measured } from "./fields_data";
@@ -114,12 +114,15 @@ export function Fields() {
       </div>
       <div class="sight">
         <Column />
-        <div class="views">
-          <Unit />
-          <Views />
+        <div class="right">
+          <Said />
+          <div class="views">
+            <Unit />
+            <Views />
+          </div>
+          <Note />
         </div>
       </div>
-      <Said />
       <Table />
     </section>
   );
@@ -266,7 +269,7 @@ function Unit() {
   return (
     <div class="unit">
       <h3>
-        The map of {one.name} <small>{times(sizes)}</small>
+        The map of {breaking(one.name)} <small>{times(sizes)}</small>
       </h3>
       <Grid sizes={sizes} />
       {sizes.map((n, axis) => (
@@ -328,7 +331,7 @@ function Grid({ sizes }: { sizes: number[] }) {
       class={`grid ${flat ? "flat" : ""}`}
       viewBox={`0 0 ${w} ${h}`}
       preserveAspectRatio="none"
-      style={{ aspectRatio: flat ? undefined : `${w} / ${h}` }}
+      style={flat ? {} : { aspectRatio: `${w} / ${h}`, width: `min(100%, ${(15 * w) / h}rem)` }}
       aria-hidden="true"
       onPointerDown={(event) => {
         (event.currentTarget as Element).setPointerCapture(event.pointerId);
@@ -451,6 +454,9 @@ function details(): string[] {
   if (out.some((n) => n > 0)) {
     said.push(`Part of the field lies in the padding (${times(out)} entries), where nothing is.`);
   }
+  if (layer.value.why) {
+    said.push(`By way of a factor that all positions share it depends on everything: ${layer.value.why}.`);
+  }
   if (net.value.repeats.length) {
     said.push(
       `Padding here repeats entries (${net.value.repeats.join(", ")}): near the border a unit ` +
@@ -468,6 +474,10 @@ function effective(found: Measured): string {
     return b - a;
   });
   const smaller = box.some((n, i) => n < full[i]!);
+  const outside = 100 * (1 - found.inside);
+  if (outside > 10) {
+    return `${outside.toFixed(0)}% of its gradient lie outside of this field, by way of the shared factor.`;
+  }
   return smaller
     ? `Nine tenths of its gradient lie within ${times(box)} of the ${times(full)} that it can ` +
         "see: the effective field is smaller than the theoretical one (Luo et al., 2016)."
@@ -475,20 +485,25 @@ function effective(found: Measured): string {
 }
 
 function Said() {
-  const told = net.value.layers.some((one) => one.measured);
   const found = measured.value;
   return (
     <div class="said">
       <p role="status">{sentence()}</p>
       <p>{details().join(" ")}</p>
       {found && <p>{effective(found)}</p>}
-      <p class="note">
-        {net.value.measured}
-        {told && !layer.value.measured
-          ? " This layer was not measured; those with a dot were."
-          : ""}
-      </p>
     </div>
+  );
+}
+
+function Note() {
+  const told = net.value.layers.some((one) => one.measured);
+  return (
+    <p class="note">
+      {net.value.measured}
+      {told && !layer.value.measured
+        ? " This layer was not measured; those with a dot were."
+        : ""}
+    </p>
   );
 }
 

@@ -24,9 +24,9 @@ export type Along = { field: [number, number, number] } | { spans: [number, numb
 /** |d unit / d input| of one unit, measured. */
 export interface Measured {
   unit: number[];
-  /** Where the levels begin in the input, and how many entries each of them covers, by axis. */
+  /** Where the levels begin in the input, by axis, and how many entries each covers along it. */
   from: number[];
-  step: number[];
+  step: number;
   levels: Levels;
   /** The box around the centre of the field that holds nine tenths of the sum: half-open spans. */
   most: [number, number][];

@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { Input } from "../parts/input";
 import { bytes, gradient, heat as heated, paint } from "../parts/levels";
 import { Bars, largest, rank, Tile, valueAt } from "../parts/maps";
-import { clipped, seen, space, times, type Span } from "../parts/sight";
+import { breaking, clipped, seen, space, times, type Span } from "../parts/sight";
 import { data } from "../store";
 import { ask } from "./fields";
 import type { FieldNet } from "./fields_data";
@@ -83,11 +83,16 @@ const looking = computed<Span[] | undefined>(() => {
   return seen(net, layer, sizes.map((n, i) => Math.min(n - 1, Math.floor(here.at[i]! * n))));
 });
 
+/** Of a volume, the slice that is shown. */
+function sliceOf(view: NetworkView): number {
+  const sizes = space(blank(view));
+  return sizes.length > 2 ? Math.floor(depth.value * sizes[sizes.length - 3]! * 0.9999) : 0;
+}
+
 function Evidence({ view }: { view: NetworkView }) {
   const heat = view.heats[heatNumber.value];
   const sizes = space(blank(view));
   const volume = sizes.length > 2;
-  const slice = volume ? Math.floor(depth.value * sizes[sizes.length - 3]! * 0.9999) : 0;
   const told = looking.value;
   const cold = heat?.cold ? "; nothing speaks for it" : "";
   const label = heat
@@ -102,7 +107,7 @@ function Evidence({ view }: { view: NetworkView }) {
           net={blank(view)}
           sample={view.sample}
           spans={told}
-          slice={slice}
+          slice={sliceOf(view)}
           label={label}
         >
           {heat && veil.value && !told && <Veil heat={heat} sizes={sizes} part={depth.value} />}
@@ -185,7 +190,7 @@ function Words({ view, heat, spans }: { view: NetworkView; heat?: Heat; spans?: 
     return bytes(heat.levels)[Math.min(n - 1, Math.floor((i / view.input[0]!) * n))]! / 255;
   };
   return (
-    <p class="words">
+    <p class="words" tabIndex={0} role="group" aria-label="The text">
       {words.map((word, i) => (
         <span
           class={first <= i && i < stop ? "seen" : ""}
@@ -344,7 +349,7 @@ function Way({ view }: { view: NetworkView }) {
             }}
           >
             <Thumb step={step} />
-            <span>{step.name}</span>
+            <span title={step.name}>{step.name.split(".").pop()}</span>
           </button>
         ))}
       </div>
@@ -510,7 +515,13 @@ function Tiles({ group }: { group: Group }) {
     (box.current!.children[next] as HTMLElement).focus();
   };
   return (
-    <div class="tiles" ref={box} onKeyDown={move} role="group" aria-label={`Maps of ${group.name}`}>
+    <div
+      class={`tiles ${count <= 8 ? "few" : count <= 16 ? "some" : ""}`}
+      ref={box}
+      onKeyDown={move}
+      role="group"
+      aria-label={`Maps of ${group.name}`}
+    >
       {Array.from({ length: count }, (_, map) => (
         <button
           type="button"
@@ -564,11 +575,21 @@ function Large({ step }: { step: Step }) {
         <Tile maps={maps} map={here.map} end={endOf(maps, here.map)} depth={depth.value} />
       </div>
       <p>
-        Map {here.map} of <bdi>{group.name}</bdi>, largest value {said(maps.ends[here.map]!)}.{" "}
+        Map {here.map} of <bdi>{breaking(group.name)}</bdi>.{" "}
         {place && entry !== undefined
           ? `Unit ${place.join(", ")}: ${said(valueAt(maps, here.map, entry, count))}.`
-          : "Point into it: the sample above shows what the unit sees."}
+          : `Largest value ${said(maps.ends[here.map]!)}.`}
       </p>
+      {data.network && data.network.sample.kind !== "tokens" && (
+        <Input
+          net={blank(data.network)}
+          sample={data.network.sample}
+          spans={looking.value}
+          slice={sliceOf(data.network)}
+          label="The sample, with what the unit under the pointer sees"
+        />
+      )}
+      <p class="note">{looking.value ? "What this unit sees." : "Point at a unit of the map."}</p>
       {linked && (
         <button
           type="button"

@@ -54,9 +54,14 @@ def builtin() -> list[dict[str, Any]]:
     return [fields(graph, title, said=said) for title, graph in some]
 
 
-def main() -> None:
+def written() -> str:
+    """The file, with a line for each layer."""
     text = json.dumps(builtin(), separators=(",", ":"))
-    write_whole(Path(sys.argv[1]), text.replace('},{"name"', '},\n{"name"').encode() + b"\n")
+    return text.replace('},{"name"', '},\n{"name"') + "\n"
+
+
+def main() -> None:
+    write_whole(Path(sys.argv[1]), written().encode())
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def _layer(
         "reads": list(part.reads),
         "axes": None if sight.axes is None else [_along(each) for each in sight.axes],
     }
-    if sight.axes is None:
+    if sight.why:
         made["why"] = sight.why
     if part.name in measured:
         made["measured"] = list(measured[part.name])

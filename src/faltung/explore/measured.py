@@ -121,7 +121,7 @@ def _said(grad: Array, unit: tuple[int, ...], theory: Sequence[Span]) -> dict[st
     return {
         "unit": list(unit),
         "from": [a for a, _ in clipped],
-        "step": [math.ceil(n / kept) for n in inner.shape],
+        "step": math.ceil(max(inner.shape) / kept),
         "levels": levels(np.rint(255 * level)),
         "most": [list(one) for one in smallest(grad, theory, MOST)] if total else [],
         "inside": round(float(inner.sum()) / total, 6) if total else 0.0,

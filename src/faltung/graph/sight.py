@@ -26,7 +26,11 @@ MOST_SPANS = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What units see along each axis of the input; axes None: everything, because of ``why``."""
+    """What units see along each axis of the input; axes None: everything, because of ``why``.
+
+    With both, positions see ``axes``, and a factor or term that is the same at all of them, such as
+    that of a gate, depends on everything.
+    """
 
     axes: tuple[Along, ...] | None
     why: str = ""
@@ -46,7 +50,7 @@ def sights(graph: Graph) -> dict[str, Sight]:
         made = _made(node, [(i, value, found[value.name]) for i, value in seen])
         for value in node.outputs:
             noted = graph.fields.get(value.name)
-            found[value.name] = made if noted is None else Sight(noted)
+            found[value.name] = made if noted is None else Sight(noted, made.why)
     return found
 
 
@@ -57,6 +61,14 @@ def span(along: Along, unit: int) -> Span:
 
 def _made(node: Node, seen: Sequence[tuple[int, Value, Sight]]) -> Sight:
     """What the output of a node sees through those of its inputs that see something."""
+    placed = [each for each in seen if each[2].axes is not None and _placed(each[1], node.output)]
+    if isinstance(node.op, ops.Elementwise) and 0 < len(placed) < len(seen):
+        # What has no positions is the same at all of them: a gate.
+        gates = [each for each in seen if each not in placed]
+        if not any(_placed(value, node.output) for _, value, _ in gates):
+            made = _made(node, placed)
+            why = next((sight.why for _, _, sight in gates if sight.why), "")
+            return Sight(made.axes, made.why or why or f"{node.layer} reads means of all positions")
     for _, _, sight in seen:
         if sight.axes is None:
             return sight
@@ -77,7 +89,12 @@ def _made(node: Node, seen: Sequence[tuple[int, Value, Sight]]) -> Sight:
         if one is None:
             return Sight(None, f"{node.layer} is too large for a span of each unit")
         made.append(one)
-    return Sight(tuple(made))
+    return Sight(tuple(made), next((sight.why for _, _, sight in seen if sight.why), ""))
+
+
+def _placed(value: Value, output: Value) -> bool:
+    """Whether a value has positions, as many as the output."""
+    return is_map(value) and value.space == output.space
 
 
 def _through(

@@ -108,14 +108,15 @@ def _shades(values: Array, signed: bool, largest: float) -> Index:
 
 
 def shrunk(values: Array, most: int) -> Array:
-    """Means of neighbours, so that no axis of space is longer than ``most``."""
-    for axis in range(1, values.ndim):
-        size = values.shape[axis]
-        if size > most:
-            starts = np.arange(0, size, math.ceil(size / most))
-            counts = np.diff(np.append(starts, size)).astype(values.dtype)
-            counts = counts.reshape(-1, *[1] * (values.ndim - 1 - axis))
-            values = np.add.reduceat(values, starts, axis) / counts
+    """Means of neighbours, equally many along each axis of space, so that none is longer than
+    ``most``.
+    """
+    step = math.ceil(max(values.shape[1:], default=1) / most)
+    for axis in range(1, values.ndim if step > 1 else 1):
+        starts = np.arange(0, values.shape[axis], step)
+        counts = np.diff(np.append(starts, values.shape[axis])).astype(values.dtype)
+        counts = counts.reshape(-1, *[1] * (values.ndim - 1 - axis))
+        values = np.add.reduceat(values, starts, axis) / counts
     return values
 
 
