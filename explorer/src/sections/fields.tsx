@@ -224,7 +224,7 @@ function Column() {
               >
                 <span>
                   {one.measured ? <i class="dot" aria-label="measured" role="img" /> : null}
-                  {one.what.split(",")[0]}
+                  {one.what.split(", ")[0]}
                 </span>
                 <span class="size">{size(one)}</span>
               </button>
@@ -367,7 +367,7 @@ function Views() {
   const depth = sizes.length - 3;
   const sample = net.value.sample ?? data.network?.sample;
   return (
-    <div class={`pictures ${sizes.length === 1 ? "flat" : ""}`}>
+    <div class={`pictures ${sizes.length === 1 ? "flat" : found ? "two" : ""}`}>
       <figure>
         <Input
           net={net.value}
@@ -452,7 +452,10 @@ function details(): string[] {
   }
   const out = spans.value.map(([a, b], i) => Math.max(0, -a) + Math.max(0, b - sizes[i]!));
   if (out.some((n) => n > 0)) {
-    said.push(`Part of the field lies in the padding (${times(out)} entries), where nothing is.`);
+    const each = new Set(out).size === 1;
+    const many = each ? `${out[0]} ${out[0] === 1 ? "entry" : "entries"}` : `${times(out)} entries`;
+    const along = each && out.length > 1 ? " along each axis" : "";
+    said.push(`Of it ${many}${along} lie beyond the border, in the padding.`);
   }
   if (layer.value.why) {
     said.push(`By way of a factor that all positions share it depends on everything: ${layer.value.why}.`);

@@ -231,7 +231,11 @@ function Filters({ filters }: { filters: NonNullable<NetworkView["filters"]> }) 
   const [n, h, w, c] = filters.levels.shape as [number, number, number, number];
   return (
     <figure class="filters">
-      <div role="img" aria-label={`${n} filters of the first convolution`}>
+      <div
+        class={h === 1 ? "flat" : ""}
+        role="img"
+        aria-label={`${n} filters of the first convolution`}
+      >
         {Array.from({ length: n }, (_, i) => (
           <Filter levels={bytes(filters.levels)} at={i * h * w * c} h={h} w={w} c={c} />
         ))}
@@ -269,7 +273,9 @@ function Filter({ levels, at, h, w, c }: FilterProps) {
     }
     context.putImageData(image, 0, 0);
   }, [levels, at, h, w, c]);
-  return <canvas ref={canvas} style={{ aspectRatio: `${w} / ${h}` }} />;
+  return (
+    <canvas ref={canvas} style={h === 1 ? { height: "1.1rem" } : { aspectRatio: `${w} / ${h}` }} />
+  );
 }
 
 // The way through the network --------------------------------------------------------------------

@@ -125,5 +125,7 @@ def _along(each: Along) -> dict[str, Any]:
 def _repeats(graph: Graph) -> list[str]:
     """The modes of padding that repeat entries of the input elsewhere."""
     specs = [getattr(node.op, "spec", None) for node in graph.nodes]
-    modes = [axis.mode for spec in specs if spec is not None for axis in spec.axes if axis.lo or axis.hi]
+    modes = [
+        axis.mode for spec in specs if spec is not None for axis in spec.axes if axis.lo or axis.hi
+    ]
     return sorted(set(modes) - {"zeros"})

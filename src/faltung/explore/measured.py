@@ -1,7 +1,7 @@
 """The receptive field of a trained network as gradients show it, beside what theory allows.
 
-For a few units of each layer: the mean over channels of |d unit / d input|, summed over the channels
-of the input. What a unit could see and what it uses are not the same: W. Luo, Y. Li, R. Urtasun and
+For a few units of each layer: the mean over channels of |d unit / d input|, summed over those of the
+input. What a unit could see and what it uses are not the same: W. Luo, Y. Li, R. Urtasun and
 R. Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks", 2016.
 """
 
@@ -16,7 +16,7 @@ from faltung.explore.fields import Part, parts
 from faltung.explore.shown import evenly, finite, levels
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.part import Span
-from faltung.graph.sight import Along, sights, span
+from faltung.graph.sight import sights, span
 from faltung.train.map_sheets import shrunk
 from faltung.train.network import Network
 
@@ -28,12 +28,9 @@ LAYERS, CHANNELS, KEPT, KEPT_VOLUME = 12, 8, 64, 16
 MOST = 0.9  # of the gradient, in the box that is named
 # Multiply-adds of all that is measured: a larger network has fewer layers measured, at least three.
 WORK = 2e11
-NOISE = "of noise, the mean of its samples"
 
 
-def measured(
-    model: Network, sample: Array | None
-) -> tuple[dict[str, list[dict[str, Any]]], str]:
+def measured(model: Network, sample: Array | None) -> tuple[dict[str, list[dict[str, Any]]], str]:
     """For some layers, by name, what their central unit and one in a corner see; and in words what
     was done. sample: as a source reads it; None: noise with the mean and the deviation of what
     the network was trained on.
@@ -44,15 +41,18 @@ def measured(
     every = [part for part in parts(model.graph) if _wide(part, seen)]
     work = 3 * 2 * CHANNELS * sum(row.macs for part in every for row in part.rows)
     few = max(3, min(LAYERS, int(WORK / max(work, 1))))
+    chosen = [every[number] for number in evenly(len(every), few)]
     found: dict[str, list[dict[str, Any]]] = {}
-    for number in evenly(len(every), few):
-        part = every[number]
-        axes = seen[part.last.name].axes
-        assert axes is not None
-        try:
-            found[part.name] = _units(model, part, axes, sample)
-        except FaltungError:
-            continue  # something on the way has no gradient
+    try:
+        every_grad = gradients(model, [(p.rows[-1].name, _places(p)) for p in chosen], sample)
+    except FaltungError as error:
+        return {}, f"Nothing is measured: {error}."
+    for part, grads in zip(chosen, every_grad, strict=True):
+        axes = seen[part.last.name].axes or ()
+        found[part.name] = [
+            _said(grad, unit, [span(along, place) for along, place in zip(axes, unit, strict=True)])
+            for unit, grad in zip(_places(part), grads, strict=True)
+        ]
     of = "noise" if sample is None else "this sample"
     said = f"Measured on {of}: |\N{PARTIAL DIFFERENTIAL} unit / \N{PARTIAL DIFFERENTIAL} input|, "
     said += f"the mean over at most {CHANNELS} channels of the layer, summed over those of the "
@@ -70,42 +70,51 @@ def _wide(part: Part, seen: Mapping[str, Any]) -> bool:
     )
 
 
-def _units(
-    model: Network, part: Part, axes: Sequence[Along], sample: Array | None
-) -> list[dict[str, Any]]:
+def _places(part: Part) -> list[tuple[int, ...]]:
+    """The units of a layer that are measured: the one in the middle, and one in a corner."""
     space = part.last.space
-    units = list(dict.fromkeys([tuple(n // 2 for n in space), (0,) * len(space)]))
-    made = []
-    for unit, grad in zip(units, gradients(model, part.rows[-1].name, units, sample), strict=True):
-        theory = [span(along, place) for along, place in zip(axes, unit, strict=True)]
-        made.append(_said(grad, unit, theory))
-    return made
+    return list(dict.fromkeys([tuple(n // 2 for n in space), (0,) * len(space)]))
 
 
 def gradients(
-    model: Network, layer: str, units: Sequence[tuple[int, ...]], sample: Array | None
-) -> Array:
-    """(units, *space of the input): for each unit the gradient's size at every entry."""
-    value = model.layer_values()[layer]
-    channels = evenly(value.channels, CHANNELS)
-    count = len(channels)
-    x = _given(model, sample, count)
-    made = []
-    for unit in units:
-        weights = np.zeros((count, *value.shape), model.graph.dtype)
-        weights[(range(count), channels, *unit)] = 1
-        grad = model.backwards(layer, x, weights)
-        made.append(finite(np.abs(grad).sum(1)).mean(0, dtype=np.float64))
-    return np.stack(made)
+    model: Network,
+    asked: Sequence[tuple[str, Sequence[tuple[int, ...]]]],
+    sample: Array | None,
+) -> list[list[Array]]:
+    """For layers by name and units of each the gradient's size at every entry of the input.
+
+    All of them run through one program: a sample for each channel of each unit.
+    """
+    values = model.layer_values()
+    every = [
+        (name, (channel, *unit))
+        for name, units in asked
+        for unit in units
+        for channel in evenly(values[name].channels, CHANNELS)
+    ]
+    if not every:
+        return []
+    x = _given(model, sample, len(every))
+    size = finite(np.abs(model.unit_gradients(x, every)).sum(1))
+    made: list[list[Array]] = []
+    start = 0
+    for name, units in asked:
+        many = min(values[name].channels, CHANNELS)
+        ends = [start + many * i for i in range(len(units))]
+        made.append([size[end : end + many].mean(0, dtype=np.float64) for end in ends])
+        start += many * len(units)
+    return made
 
 
 def _given(model: Network, sample: Array | None, count: int) -> Array:
     """Samples as the network takes them, one for each channel."""
     dtype = model.graph.dtype
     if sample is None:
-        return np.random.default_rng(0).standard_normal((count, *model.input_shape)).astype(dtype)
+        # The same few samples for every unit.
+        some = np.random.default_rng(0).standard_normal((CHANNELS, *model.input_shape))
+        return np.resize(some, (count, *model.input_shape)).astype(dtype)
     one = np.asarray(model.standardised(sample[np.newaxis]), dtype)
-    return np.repeat(one, count, 0)
+    return np.broadcast_to(one, (count, *one.shape[1:]))
 
 
 def _said(grad: Array, unit: tuple[int, ...], theory: Sequence[Span]) -> dict[str, Any]:

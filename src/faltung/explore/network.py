@@ -5,7 +5,6 @@ is that of ``faltung look`` (``train/look_page.py``); here it becomes numbers th
 one scale or another.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,7 @@ def _heat(name: str, heat: Array) -> dict[str, Any]:
 
 
 def _filters(weight: Array) -> dict[str, Any]:
-    """(out, in, *kernel): of a volume the middle slice, of channels that are no colours the mean."""
+    """(out, in, *kernel): of a volume the middle slice, of channels but for colours the mean."""
     shown = finite(weight[:_FILTERS])
     if shown.ndim == 3:
         shown = shown[:, :, np.newaxis]
@@ -149,7 +148,7 @@ def maps(values: Array, most: int, side: int) -> dict[str, Any]:
     signed = bool(shown.min(initial=0.0) < 0)
     if numbers:
         ends = [float(np.abs(shown).max(initial=0.0))]
-        scale: Array = np.float32(ends[0] or 1.0)
+        scale: Array = np.asarray(ends[0] or 1.0, np.float32)
     else:
         largest = np.abs(shown.reshape(len(shown), -1)).max(1, initial=0.0)
         ends = [float(f"{end:.4g}") for end in largest]

@@ -6,6 +6,7 @@ each unit has a span of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from faltung.geometry import part as parts
 from faltung.geometry.axis import Axis
@@ -66,9 +67,10 @@ def _made(node: Node, seen: Sequence[tuple[int, Value, Sight]]) -> Sight:
         # What has no positions is the same at all of them: a gate.
         gates = [each for each in seen if each not in placed]
         if not any(_placed(value, node.output) for _, value, _ in gates):
-            made = _made(node, placed)
+            alone = _made(node, placed)
             why = next((sight.why for _, _, sight in gates if sight.why), "")
-            return Sight(made.axes, made.why or why or f"{node.layer} reads means of all positions")
+            why = alone.why or why or f"{node.layer} reads what no position has alone"
+            return Sight(alone.axes, why)
     for _, _, sight in seen:
         if sight.axes is None:
             return sight
@@ -112,7 +114,8 @@ def _through(
     r = (shuffles(node) if isinstance(op, ops.Permute) else None) or 1
     if r < 0:  # positions become channels: as a window of that size and stride reads them
         return tuple(
-            _forward(each, Axis(n, -r, stride=-r)) for each, n in zip(axes, value.space, strict=True)
+            _forward(each, Axis(n, -r, stride=-r))
+            for each, n in zip(axes, value.space, strict=True)
         )
     if r > 1:
         return tuple(
@@ -145,7 +148,7 @@ def _table(each: Along, table: Table) -> Along | None:
     indices = table.indices
     if isinstance(each, Field) and table.copies and not table.empty and len(indices) > 1:
         step = indices[1] - indices[0]
-        if step > 0 and all(b - a == step for a, b in zip(indices, indices[1:], strict=False)):
+        if step > 0 and all(b - a == step for a, b in pairwise(indices)):
             return Field(each.size, each.jump * step, each.start + indices[0] * each.jump)
     return _rows(each, table.output, lambda o: parts.reads_table(table, (o, o + 1)))
 
