@@ -1,7 +1,7 @@
 """The receptive field of a trained network as gradients show it, beside what theory allows.
 
-For a few units of each layer: the mean over channels of |d unit / d input|, summed over those of the
-input. What a unit could see and what it uses are not the same: W. Luo, Y. Li, R. Urtasun and
+For a few units of each layer: the mean over channels of |d unit / d input|, summed over those of
+the input. What a unit could see and what it uses differ: W. Luo, Y. Li, R. Urtasun and
 R. Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks", 2016.
 """
 
