@@ -1,9 +1,12 @@
 // What a unit sees: the theoretical receptive field of any unit of any layer, and what gradients
 // measure of it.
 import { computed, signal } from "@preact/signals";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { Behind } from "../parts/behind";
+import { Select, Slider } from "../parts/controls";
 import { Input } from "../parts/input";
 import { flow } from "../parts/flow";
+import { Section } from "../parts/section";
 import { axisNames, breaking, clipped, middle, plural, seen, space, times, type Span } from "../parts/sight";
 import { data } from "../store";
 import builtin from "./fields_builtin.json";
@@ -77,40 +80,30 @@ function choosePlace(axis: number, place: number): void {
 
 export function Fields() {
   return (
-    <section id="fields" class="fields" aria-labelledby="fields-title">
-      <h2 id="fields-title">What a unit sees</h2>
-      <p class="lead">
-        Every unit of a convolutional network sees a window of the input, its receptive field.
-        Choose a layer, then a unit of its map: the window is marked in the input.
-      </p>
+    <Section
+      id="fields"
+      title="What a unit sees"
+      lead="Every unit of a convolutional network sees a window of the input, its receptive field.
+        Choose a layer, then a unit of its map: the window is marked in the input."
+    >
       <div class="choices">
         {nets.length > 1 && (
-          <label>
-            Network{" "}
-            <select
-              value={netNumber.value}
-              onChange={(event) => chooseNet(Number(event.currentTarget.value))}
-            >
-              {nets.map((one, i) => (
-                <option value={i}>{one.title}</option>
-              ))}
-            </select>
-          </label>
+          <Select
+            label="Network"
+            value={String(netNumber.value)}
+            options={nets.map((one, i) => [String(i), one.title] as const)}
+            onChange={(next) => chooseNet(Number(next))}
+          />
         )}
-        <label>
-          Layer{" "}
-          <select
-            value={layerNumber.value}
-            onChange={(event) => chooseLayer(Number(event.currentTarget.value))}
-          >
-            {net.value.layers.map((one, i) => (
-              <option value={i}>
-                {one.name}: {one.what}
-                {one.measured ? " (measured)" : ""}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Select
+          label="Layer"
+          value={String(layerNumber.value)}
+          options={net.value.layers.map((one, i) => {
+            const told = one.measured ? " (measured)" : "";
+            return [String(i), `${one.name}: ${one.what}${told}`] as const;
+          })}
+          onChange={(next) => chooseLayer(Number(next))}
+        />
       </div>
       <div class="sight">
         <Column />
@@ -124,7 +117,7 @@ export function Fields() {
         </div>
       </div>
       <Table />
-    </section>
+    </Section>
   );
 }
 
@@ -273,18 +266,14 @@ function Unit() {
       </h3>
       <Grid sizes={sizes} />
       {sizes.map((n, axis) => (
-        <label class="slider">
-          <span>{names[axis]}</span>
-          <input
-            type="range"
-            min={0}
-            max={n - 1}
-            value={unit.value[axis]}
-            disabled={n === 1}
-            onInput={(event) => choosePlace(axis, Number(event.currentTarget.value))}
-          />
-          <output>{unit.value[axis]}</output>
-        </label>
+        <Slider
+          key={axis}
+          label={names[axis]!}
+          value={unit.value[axis]!}
+          min={0}
+          max={n - 1}
+          onChange={(place) => choosePlace(axis, place)}
+        />
       ))}
       {one.measured && (
         <p class="told">
@@ -392,17 +381,14 @@ function Views() {
         </figure>
       )}
       {depth >= 0 && (
-        <label class="slider">
-          <span>slice of the input</span>
-          <input
-            type="range"
-            min={0}
-            max={sizes[depth]! - 1}
-            value={shownSlice.value}
-            onInput={(event) => (slice.value = Number(event.currentTarget.value))}
-          />
-          <output>{shownSlice.value}</output>
-        </label>
+        <Slider
+          label="slice"
+          name="slice of the input"
+          value={shownSlice.value}
+          min={0}
+          max={sizes[depth]! - 1}
+          onChange={(next) => (slice.value = next)}
+        />
       )}
     </div>
   );
@@ -511,39 +497,19 @@ function Note() {
 }
 
 function Table() {
-  const [open, setOpen] = useState(false);
   return (
-    <details onToggle={(event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}>
-      <summary>All layers of {net.value.title} as a table</summary>
-      {open && (
-        <div class="wide-table" tabIndex={0} role="region" aria-label="All layers">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">layer</th>
-                <th scope="col">what it is</th>
-                <th scope="col">output</th>
-                <th scope="col">sees</th>
-                <th scope="col">jump</th>
-                <th scope="col">centre of unit 0</th>
-              </tr>
-            </thead>
-            <tbody>
-              {net.value.layers.map((one) => (
-                <tr>
-                  <th scope="row">{one.name}</th>
-                  <td>{one.what}</td>
-                  <td>{times(one.shape)}</td>
-                  {[0, 1, 2].map((k) => (
-                    <td>{cell(one, k)}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </details>
+    <Behind
+      title={`All layers of ${net.value.title} as a table`}
+      head={["layer", "what it is", "output", "sees", "jump", "centre of unit 0"]}
+      rows={() =>
+        net.value.layers.map((one) => [
+          one.name,
+          one.what,
+          times(one.shape),
+          ...[0, 1, 2].map((k) => cell(one, k)),
+        ])
+      }
+    />
   );
 }
 

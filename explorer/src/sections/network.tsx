@@ -2,9 +2,12 @@
 // way.
 import { computed, signal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { Behind } from "../parts/behind";
+import { Check, Choice, Select, Slider } from "../parts/controls";
 import { Input } from "../parts/input";
 import { bytes, gradient, heat as heated, paint } from "../parts/levels";
 import { Bars, largest, rank, Tile, valueAt } from "../parts/maps";
+import { Section } from "../parts/section";
 import { breaking, clipped, seen, space, times, type Span } from "../parts/sight";
 import { data } from "../store";
 import { ask } from "./fields";
@@ -45,11 +48,15 @@ export function Network() {
 
 function View({ view }: { view: NetworkView }) {
   return (
-    <section id="network" class="network" aria-labelledby="network-title">
-      <h2 id="network-title">A network at work</h2>
-      <p class="lead">
-        <bdi>{view.title}</bdi> through <bdi>{view.run}</bdi>: {view.said}.
-      </p>
+    <Section
+      id="network"
+      title="A network at work"
+      lead={
+        <>
+          <bdi>{view.title}</bdi> through <bdi>{view.run}</bdi>: {view.said}.
+        </>
+      }
+    >
       <div class="answer">
         <Evidence view={view} />
         <Answers view={view} />
@@ -58,7 +65,7 @@ function View({ view }: { view: NetworkView }) {
       <Way view={view} />
       <Shown view={view} />
       <Table view={view} />
-    </section>
+    </Section>
   );
 }
 
@@ -121,23 +128,14 @@ function Evidence({ view }: { view: NetworkView }) {
             : "the sample"}
       </figcaption>
       <div class="choices">
-        <label>
-          <input
-            type="checkbox"
-            checked={veil.value}
-            onChange={(event) => (veil.value = event.currentTarget.checked)}
-          />{" "}
-          evidence for
-        </label>
-        <select
-          aria-label="Evidence for the class"
-          value={heatNumber.value}
-          onChange={(event) => (heatNumber.value = Number(event.currentTarget.value))}
-        >
-          {view.heats.map((one, i) => (
-            <option value={i}>{one.name}</option>
-          ))}
-        </select>
+        <Check label="evidence for" value={veil.value} onChange={(on) => (veil.value = on)} />
+        <Select
+          label=""
+          name="Evidence for the class"
+          value={String(heatNumber.value)}
+          options={view.heats.map((one, i) => [String(i), one.name] as const)}
+          onChange={(next) => (heatNumber.value = Number(next))}
+        />
       </div>
       {volume && <Depth />}
     </figure>
@@ -146,18 +144,14 @@ function Evidence({ view }: { view: NetworkView }) {
 
 function Depth() {
   return (
-    <label class="slider">
-      <span>slice</span>
-      <input
-        type="range"
-        min={0}
-        max={1}
-        step={0.01}
-        value={depth.value}
-        onInput={(event) => (depth.value = Number(event.currentTarget.value))}
-      />
-      <output>{Math.round(100 * depth.value)}%</output>
-    </label>
+    <Slider
+      label="slice"
+      name="slice, in percent of the depth"
+      value={Math.round(100 * depth.value)}
+      min={0}
+      max={100}
+      onChange={(next) => (depth.value = next / 100)}
+    />
   );
 }
 
@@ -325,19 +319,13 @@ function Way({ view }: { view: NetworkView }) {
         <button type="button" disabled={now === last} onClick={() => choose(now + 1)}>
           Next
         </button>
-        <label class="slider">
-          <span>step</span>
-          <input
-            type="range"
-            min={0}
-            max={last}
-            value={now}
-            onInput={(event) => choose(Number(event.currentTarget.value))}
-          />
-          <output>
-            {now + 1}/{last + 1}
-          </output>
-        </label>
+        <Slider
+          label="step"
+          value={now + 1}
+          min={1}
+          max={last + 1}
+          onChange={(next) => choose(next - 1)}
+        />
       </div>
       <div class="strip" ref={strip} role="group" aria-label="The layers in their order">
         {view.steps.map((step, i) => (
@@ -396,17 +384,17 @@ function Shown({ view }: { view: NetworkView }) {
           </small>
         </h3>
         {wide && (
-          <label>
-            One scale for{" "}
-            <select
-              value={scale.value}
-              onChange={(event) => (scale.value = event.currentTarget.value as "layer")}
-            >
-              <option value="network">the whole network</option>
-              <option value="layer">each layer</option>
-              <option value="map">each map</option>
-            </select>
-          </label>
+          <Choice
+            legend="One scale for"
+            name="scale"
+            value={scale.value}
+            options={[
+              ["network", "the network"],
+              ["layer", "each layer"],
+              ["map", "each map"],
+            ]}
+            onChange={(next) => (scale.value = next)}
+          />
         )}
       </div>
       {isBlock(step) ? (
@@ -611,34 +599,20 @@ function Large({ step }: { step: Step }) {
 
 function Table({ view }: { view: NetworkView }) {
   return (
-    <details>
-      <summary>All layers as a table</summary>
-      <div class="wide-table" tabIndex={0} role="region" aria-label="All layers with their values">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">layer</th>
-              <th scope="col">what it is</th>
-              <th scope="col">output</th>
-              <th scope="col">largest value</th>
-              <th scope="col">maps that are zero</th>
-            </tr>
-          </thead>
-          <tbody>
-            {view.steps.flatMap(groups).map((group) => (
-              <tr>
-                <th scope="row">{group.name}</th>
-                <td>{group.what}</td>
-                <td>{times(group.shape)}</td>
-                <td>{said(largest(group.maps))}</td>
-                <td>
-                  {group.maps.dead} of {group.maps.all}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </details>
+    <Behind
+      title="All layers as a table"
+      head={["layer", "what it is", "output", "largest value", "maps that are zero"]}
+      rows={() =>
+        view.steps
+          .flatMap(groups)
+          .map(({ name, what, shape, maps }) => [
+            name,
+            what,
+            times(shape),
+            said(largest(maps)),
+            `${maps.dead} of ${maps.all}`,
+          ])
+      }
+    />
   );
 }
