@@ -375,7 +375,7 @@ function Shown({ view }: { view: NetworkView }) {
   const wide = some.some((group) => rank(group.maps) > 0);
   return (
     <div class="shown">
-      <div class="head">
+      <div class="titled">
         <h3>
           <bdi>{step.name}</bdi>{" "}
           <small>
@@ -426,8 +426,7 @@ function Branches({ block, compared }: { block: Block; compared: boolean }) {
             </h4>
             <p class="part">
               <span>
-                {branch.part < 0 ? "\u2212" : "+"}
-                {Math.abs(100 * branch.part).toFixed(0)}%{branch.part < 0 ? " against" : " for"}
+                {percent(branch.part)}
               </span>
               <i
                 class={branch.part < 0 ? "less" : ""}
@@ -442,6 +441,12 @@ function Branches({ block, compared }: { block: Block; compared: boolean }) {
       </div>
     </>
   );
+}
+
+function percent(part: number): string {
+  const whole = Math.round(100 * part);
+  if (whole === 0) return "0%";
+  return whole < 0 ? `\u2212${-whole}% against` : `+${whole}% for`;
 }
 
 function Layer({ group, inside = false }: { group: Group; inside?: boolean }) {
@@ -537,7 +542,9 @@ function Tiles({ group }: { group: Group }) {
 /** One map, large: under the pointer its value, and in the sample what the unit sees. */
 function Large({ step }: { step: Step }) {
   const some = groups(step);
-  const here = chosen.value ?? { group: some.find((g) => rank(g.maps) > 0)!.name, map: 0 };
+  const first = some.find((one) => rank(one.maps) > 0)!;
+  const strongest = first.maps.ends.indexOf(largest(first.maps));
+  const here = chosen.value ?? { group: first.name, map: strongest };
   const group = some.find((one) => one.name === here.group) ?? some[0]!;
   const { maps } = group;
   if (rank(maps) === 0) return null;
