@@ -1,6 +1,6 @@
 // What a unit sees: the theoretical receptive field of any unit of any layer, and what gradients
 // measure of it.
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { Behind } from "../parts/behind";
 import { Select, Slider } from "../parts/controls";
@@ -46,36 +46,43 @@ const measured = computed<Measured | null>(() => {
 export function ask(name: string, place: number[]): void {
   const found = nets[0]!.layers.findIndex((one) => one.name === name);
   if (found < 0) return;
-  netNumber.value = 0;
-  layerNumber.value = found;
-  unit.value = place;
-  slice.value = null;
+  look(0, found, place);
   document.getElementById("fields")?.scrollIntoView();
 }
 
+/** All that says what is shown changes at once. */
+function look(number: number, next: number, place: number[]): void {
+  batch(() => {
+    netNumber.value = number;
+    layerNumber.value = next;
+    unit.value = place;
+    slice.value = null;
+  });
+}
+
 function chooseNet(number: number): void {
-  netNumber.value = number;
-  chooseLayer(start(nets[number]!));
+  const next = start(nets[number]!);
+  look(number, next, middle(nets[number]!.layers[next]!));
 }
 
 function chooseLayer(number: number): void {
   const before = layer.value.shape.slice(1);
   const next = net.value.layers[number]!;
   // The same place in the new map, as far as there is one.
-  unit.value =
-    before.length === next.shape.length - 1 && before.length === unit.value.length
-      ? next.shape.slice(1).map((n, i) => {
-          const at = (unit.value[i]! + 0.5) / before[i]!;
-          return Math.min(n - 1, Math.floor(at * n));
-        })
-      : middle(next);
-  layerNumber.value = number;
-  slice.value = null;
+  const alike = before.length === next.shape.length - 1 && before.length === unit.value.length;
+  const place = next.shape.slice(1).map((n, i) => {
+    const at = (unit.value[i]! + 0.5) / before[i]!;
+    return Math.min(n - 1, Math.floor(at * n));
+  });
+  look(netNumber.value, number, alike ? place : middle(next));
+}
+
+function move(place: number[]): void {
+  look(netNumber.value, layerNumber.value, place);
 }
 
 function choosePlace(axis: number, place: number): void {
-  unit.value = unit.value.map((old, i) => (i === axis ? place : old));
-  slice.value = null;
+  move(unit.value.map((old, i) => (i === axis ? place : old)));
 }
 
 export function Fields() {
@@ -141,10 +148,12 @@ function Column() {
   useEffect(() => {
     const rank = made.places[chosen]!.rank + 1;
     const at = rank * STEP - box.current!.clientHeight / 2;
-    box.current!.scrollTo({ top: at });
+    const { left, right } = made.places[chosen]!;
+    const across = ((left + right) / 2) * box.current!.scrollWidth;
+    box.current!.scrollTo({ top: at, left: across - box.current!.clientWidth / 2 });
   }, [made, chosen]);
   const gutter = 14 + 7 * Math.max(0, ...made.edges.map((edge) => edge.around));
-  const move = (event: KeyboardEvent) => {
+  const walk = (event: KeyboardEvent) => {
     const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     const next = chosen + (by ?? 0);
     if (!by || next < 0 || next >= net.value.layers.length) return;
@@ -167,7 +176,7 @@ function Column() {
           minWidth: px(made.lanes * 76 + gutter),
           paddingRight: px(gutter),
         }}
-        onKeyDown={move}
+        onKeyDown={walk}
       >
         <div class="inner">
           <svg viewBox={`0 0 100 ${height}`} preserveAspectRatio="none" aria-hidden="true">
@@ -282,10 +291,7 @@ function Unit() {
             <button
               type="button"
               aria-pressed={each === measured.value}
-              onClick={() => {
-                unit.value = each.unit;
-                slice.value = null;
-              }}
+              onClick={() => move(each.unit)}
             >
               unit {each.unit.join(", ")}
             </button>
@@ -308,10 +314,7 @@ function Grid({ sizes }: { sizes: number[] }) {
     const next = [...unit.value];
     next[next.length - 1] = column;
     if (!flat) next[next.length - 2] = row;
-    if (next.join() !== unit.value.join()) {
-      unit.value = next;
-      slice.value = null;
-    }
+    if (next.join() !== unit.value.join()) move(next);
   };
   const last = unit.value.length - 1;
   const lines = Math.max(h, w) <= 48;
