@@ -1,6 +1,6 @@
 // The maps of a layer: tiles on one scale, one of them large. Pictures are painted entry by entry,
 // series are curves, numbers without positions are bars.
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { Maps } from "../sections/network_data";
 import { bytes, paint } from "./levels";
 
@@ -37,7 +37,8 @@ export function Tile({ maps, map, end, depth }: Props) {
 function Plane({ maps, map, end, depth }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [h, w] = maps.levels.shape.slice(-2) as [number, number];
-  useLayoutEffect(() => {
+  // After the paint of the page: what is not painted yet is a moment late, not the page.
+  useEffect(() => {
     const shape = maps.levels.shape;
     const slices = shape.length > 3 ? shape[1]! : 1;
     const at = Math.min(slices - 1, Math.floor(depth * slices));

@@ -1,7 +1,7 @@
 // A trained network at work on one sample: what it says and why, and the maps of every layer on the
 // way.
 import { computed, signal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { Behind } from "../parts/behind";
 import { Check, Choice, Select, Slider } from "../parts/controls";
 import { Input } from "../parts/input";
@@ -252,7 +252,7 @@ interface FilterProps {
 
 function Filter({ levels, at, h, w, c }: FilterProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useLayoutEffect(() => {
+  useEffect(() => {
     if (c === 1) {
       paint(canvas.current!, w, h, (i) => (levels[at + i]! - 128) / 127, true);
       return;

@@ -5,6 +5,7 @@ is that of ``faltung look`` (``train/look_page.py``); here it becomes numbers th
 one scale or another.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def network(found: Looked, title: str, run: str = "") -> dict[str, Any]:
         "isClass": model.targets in ("labels", "flags"),
         "compared": model.targets == "labels",
         "answers": [
-            {"name": name, "said": said, "part": round(part, 4), "chosen": chosen}
+            {"name": name, "said": said, "part": _plain(part), "chosen": chosen}
             for name, said, part, chosen in answers(found)
         ],
         "heats": [
@@ -58,6 +59,11 @@ def network(found: Looked, title: str, run: str = "") -> dict[str, Any]:
     if weight is not None and weight.ndim > 2:
         made["filters"] = _filters(weight)
     return made
+
+
+def _plain(part: float) -> float:
+    """A part as JSON can have it: of numbers that are none, nothing."""
+    return round(part, 4) if math.isfinite(part) else 0.0
 
 
 def _heat(name: str, heat: Array) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _step(found: Looked, step: Group | Block, most: int, side: int) -> dict[str,
                 "name": branch.name,
                 "groups": [_group(found, group, few, side) for group in branch.groups],
                 "channels": [branch.start, branch.end - 1],
-                "part": round(part, 4),
+                "part": _plain(part),
             }
             for branch, part in zip(step.branches, against, strict=True)
         ],

@@ -7,36 +7,28 @@ from typing import Any
 
 from faltung.data.names import printable
 from faltung.data.tables import Labels
-from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
 UNTRAINED = "Nothing is measured: the page has the network's shape, not its weights."
 
 
-def named(
-    what: str | os.PathLike[str], file: str | None = None, **options: Any
-) -> dict[str, Any] | None:
-    """The parts of a page about a run or a saved model, with a file also at work on it; an ONNX
-    file; or a network of ``faltung nets``. None: of nothing of these. options: as for ``of_run``.
-    ValueError: a file for what has no weights.
+def named(what: str | os.PathLike[str], file: str | None = None, **options: Any) -> dict[str, Any]:
+    """The parts of a page about a network of ``faltung nets``; an ONNX file; or a run or a saved
+    model, with a file also at work on it. options: as for ``of_run``. ValueError, OSError: nothing
+    of these; a file for what has no weights.
     """
     from faltung import nets
-    from faltung.train.opened import run_of
 
     path = Path(what)
-    if run_of(path) is not None or path.suffix.lower() == ".safetensors":
-        return of_run(path, file, **options)
-    made = None
-    if path.suffix.lower() == ".onnx":
-        made = of_onnx
-    elif str(what) in nets.NETS:
+    made = of_onnx if path.suffix.lower() == ".onnx" else None
+    if str(what) in nets.NETS and not path.exists():
         made = of_net
     if made is None:
-        return None
+        return of_run(path, file, **options)
     if file is not None:
         raise FaltungError(
-            f"file={show(file)}: is for a run, whose weights it goes through; of {printable(what)} "
-            "the page shows what its units see"
+            f"{printable(file)}: is for a run, whose weights it goes through; of "
+            f"{printable(what)} the page shows what its units see, and takes no file"
         )
     return made(str(what))
 

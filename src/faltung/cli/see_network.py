@@ -1,0 +1,44 @@
+"""``faltung see`` of networks: a run, a file in it, an ONNX file, a network by its name."""
+
+import argparse
+import os
+from pathlib import Path
+
+EXAMPLES = """\
+  faltung see runs/digits-lenet5-001 four.png
+  faltung see model.onnx
+  faltung see googlenet
+"""
+
+
+def takes(words: list[str]) -> bool:
+    """Whether words name a network and not a convolution, whose words have no folder."""
+    from faltung import nets
+
+    if not words or len(words) > 2:
+        return False
+    first = words[0]
+    return first in nets.NETS or os.sep in first or "." in first or Path(first).exists()
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options that are for a file in a run."""
+    some = parser.add_argument_group("of a run and a file")
+    some.add_argument(
+        "--class", dest="label", metavar="NAME", help="class for Grad-CAM (default: the likeliest)"
+    )
+    some.add_argument("--layer", metavar="NAME", help="layer for Grad-CAM (default: as for look)")
+    some.add_argument(
+        "--labels", choices=("first", "none"), help="where the labels are in text files"
+    )
+
+
+def page(arguments: argparse.Namespace) -> tuple[str, str]:
+    """What the file is called, and the page."""
+    from faltung.explore import page as pages
+    from faltung.explore.seen import named
+
+    what, file = (*arguments.what, None)[:2]
+    given = {name: getattr(arguments, name) for name in ("label", "layer", "labels")}
+    parts = named(what, file, **given)
+    return f"see-{Path(file or what).stem or 'network'}", pages.page(**parts)
