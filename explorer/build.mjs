@@ -46,6 +46,7 @@ async function bundled(entry) {
 const page = readFileSync(new URL("template.html", here), "utf8")
   .replace("{{sources}}", () => digest())
   .replace("{{style}}", await bundled("src/style.css").then((text) => () => text))
+  .replace("{{geometry}}", await bundled("src/hook.ts").then((text) => () => text))
   .replace("{{script}}", await bundled("src/main.tsx").then((text) => () => text));
 writeFileSync(out, page);
 console.log(`${out.pathname}: ${(Buffer.byteLength(page) / 1000).toFixed(0)} kB`);

@@ -1,12 +1,12 @@
 // The page: a line of text on top, and the sections below it.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import "./hook";
 import { Panel } from "./panel";
 import { Choice } from "./parts/controls";
 import { Copy } from "./parts/code";
 import { theme } from "./parts/theme";
 import { PRESETS } from "./presets";
+import { InCode } from "./sections/code";
 import { Dense } from "./sections/dense";
 import { Fields } from "./sections/fields";
 import { Formula } from "./sections/formula";
@@ -102,6 +102,7 @@ function Page() {
             <Window />
             <Formula />
             <Dense />
+            <InCode />
           </div>
         </div>
         {!data.fields && <Fields />}

@@ -101,7 +101,7 @@ export function Panel() {
           max={8} most={4096} onChange={(channelsIn) => changeChannels({ channelsIn })} />
         <Slider label={<span class="of-output">out</span>} name="channels out" value={now.channelsOut}
           min={1} max={8} most={4096} onChange={(channelsOut) => changeChannels({ channelsOut })} />
-        <div class="fields">
+        <div class="fields two">
           <Select label="groups" value={String(now.groups)}
             options={divisors(now.channelsIn, now.channelsOut).map((g) => [`${g}`, `${g}`] as const)}
             onChange={(g) => changeChannels({ groups: Number(g) })} />

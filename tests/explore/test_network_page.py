@@ -1,7 +1,6 @@
 """Sections 4 and 5 of the explorer in a browser: keyboard, pointer, touch, phone, dark, names."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from faltung.explore.network import network
 from faltung.explore.page import page
 from faltung.explore.shown import sample
 from faltung.train.explain import seen_in
-from tests.browser import browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -40,16 +38,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Any]:
-    """One browser for all of it."""
-    with browser() as found:
-        yield found
-
-
-def test_what_a_unit_sees(file: Path, opened: Any) -> None:
+def test_what_a_unit_sees(file: Path, chromium: Any) -> None:
     """A layer and a unit are chosen by keyboard, pointer and touch; words say what they see."""
-    context = opened.new_context(has_touch=True, viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(has_touch=True, viewport={"width": 1280, "height": 900})
     view = context.new_page()
     asked: list[str] = []
     view.on("request", lambda request: asked.append(request.url))
@@ -77,16 +68,16 @@ def test_what_a_unit_sees(file: Path, opened: Any) -> None:
     assert asked == [file.as_uri()]
 
 
-def test_a_network_at_work(file: Path, opened: Any) -> None:
+def test_a_network_at_work(file: Path, chromium: Any) -> None:
     """Steps, maps and branches by keyboard and pointer; names of strangers stay text."""
-    view = opened.new_page(viewport={"width": 1280, "height": 1400})
+    view = chromium.new_page(viewport={"width": 1280, "height": 1400})
     said: list[str] = []
     view.on("dialog", lambda dialog: said.append(dialog.message))
     view.on("pageerror", lambda error: said.append(str(error)))
     view.goto(file.as_uri())
     part = view.locator("#network")
     assert HOSTILE in part.locator(".answers").inner_text()
-    large = part.locator(".large .map")
+    large = part.locator(".large .one-map")
     large.hover()
     assert "What this unit sees." in part.locator(".large").inner_text()
     part.get_by_role("button", name="What does this unit see?").click()
@@ -102,11 +93,11 @@ def test_a_network_at_work(file: Path, opened: Any) -> None:
     assert view.locator("img").count() == 0 and not said
 
 
-def test_for_everyone(file: Path, opened: Any) -> None:
+def test_for_everyone(file: Path, chromium: Any) -> None:
     """On a phone nothing is wider than it, and a checker of accessibility finds nothing serious."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     for scheme in ("light", "dark"):
-        view = opened.new_page(
+        view = chromium.new_page(
             viewport={"width": 360, "height": 740}, color_scheme=scheme, reduced_motion="reduce"
         )
         view.goto(file.as_uri())

@@ -205,7 +205,7 @@ function Column() {
           </svg>
           <span class="layer source" style={{ top: 0, left: 0, width: "100%", height: px(HIGH) }}>
             <span>input</span>
-            <span class="size">{times(net.value.input)}</span>
+            <span class="sees">{times(net.value.input)}</span>
           </span>
           {net.value.layers.map((one, i) => {
             const { left, right } = made.places[i]!;
@@ -228,7 +228,7 @@ function Column() {
                   {one.measured ? <i class="dot" aria-label="measured" role="img" /> : null}
                   {one.what.split(", ")[0]}
                 </span>
-                <span class="size">{size(one)}</span>
+                <span class="sees">{size(one)}</span>
               </button>
             );
           })}
@@ -479,7 +479,7 @@ function effective(found: Measured): string {
 function Said() {
   const found = measured.value;
   return (
-    <div class="said">
+    <div class="in-words">
       <p role="status">{sentence()}</p>
       <p>{details().join(" ")}</p>
       {found && <p>{effective(found)}</p>}

@@ -302,7 +302,7 @@ function Way({ view }: { view: NetworkView }) {
   }, [on, last]);
   return (
     <div class="way">
-      <div class="bar">
+      <div class="play">
         <button type="button" disabled={now === 0} onClick={() => choose(now - 1)}>
           Back
         </button>
@@ -415,7 +415,7 @@ function Branches({ block, compared }: { block: Block; compared: boolean }) {
         each contributes to the answer{compared ? " rather than to the others" : ""}: its maps times
         their gradients.
       </p>
-      <div class="branches">
+      <div class="beside-each-other">
         {block.branches.map((branch) => (
           <div class="branch">
             <h4>
@@ -568,7 +568,7 @@ function Large({ step }: { step: Step }) {
   return (
     <div class={`large ${sizes.length === 1 ? "flat" : ""}`}>
       <div
-        class="map"
+        class="one-map"
         onPointerMove={point}
         onPointerDown={point}
         onPointerLeave={(event) => event.pointerType === "mouse" && (under.value = null)}

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 EXAMPLES = """\
@@ -18,7 +19,10 @@ def takes(words: list[str]) -> bool:
     if not words or len(words) > 2:
         return False
     first = words[0]
-    return first in nets.NETS or os.sep in first or "." in first or Path(first).exists()
+    if os.sep in first or "." in first or Path(first).exists():
+        return True
+    # What nearly is the name of a network is none of a convolution either.
+    return first.isalnum() and bool(get_close_matches(first, nets.NETS, 1, 0.8))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -17,20 +17,18 @@ def named(what: str | os.PathLike[str], file: str | None = None, **options: Any)
     model, with a file also at work on it. options: as for ``of_run``. ValueError, OSError: nothing
     of these; a file for what has no weights.
     """
-    from faltung import nets
-
     path = Path(what)
-    made = of_onnx if path.suffix.lower() == ".onnx" else None
-    if str(what) in nets.NETS and not path.exists():
-        made = of_net
-    if made is None:
+    onnx = path.suffix.lower() == ".onnx"
+    # A name that is no file, also a misspelled one.
+    net = not path.exists() and path.name == str(what) and not path.suffix
+    if not onnx and not net:
         return of_run(path, file, **options)
     if file is not None:
         raise FaltungError(
             f"{printable(file)}: is for a run, whose weights it goes through; of "
             f"{printable(what)} the page shows what its units see, and takes no file"
         )
-    return made(str(what))
+    return of_onnx(path) if onnx else of_net(str(what))
 
 
 def of_run(
