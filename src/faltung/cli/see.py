@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from faltung.explore.page import write
 
+    see_network.check(arguments)
     kind = next(each for each in KINDS if each.takes(arguments.what))
     name, html = kind.page(arguments)
     path = Path(arguments.out or f"{name}.html")

@@ -5,6 +5,9 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
+from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
+
 EXAMPLES = """\
   faltung see runs/digits-lenet5-001 four.png
   faltung see model.onnx
@@ -35,6 +38,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     some.add_argument(
         "--labels", choices=("first", "none"), help="where the labels are in text files"
     )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """ValueError: an option that is for a file, without one."""
+    words = arguments.what
+    if len(words) == 2 and takes(words):
+        return
+    for option, name in (("class", "label"), ("layer", "layer"), ("labels", "labels")):
+        given = getattr(arguments, name)
+        if given is not None:
+            raise FaltungError(
+                f"{option}={show(given)}: is for a run and a file: faltung see RUN FILE"
+            )
 
 
 def page(arguments: argparse.Namespace) -> tuple[str, str]:
