@@ -17,7 +17,7 @@ const nets: FieldNet[] = own.length ? own : (builtin as unknown as FieldNet[]);
 
 /** The first layer worth a look: one with several positions in the middle of the network. */
 function start(net: FieldNet): number {
-  const wide = net.layers.flatMap((layer, i) => (layer.axes && layer.shape.length > 1 ? [i] : []));
+  const wide = net.layers.flatMap((layer, i) => (layer.axes && layer.shape.slice(1).some((n) => n > 1) ? [i] : []));
   const told = wide.filter((i) => net.layers[i]!.measured);
   const some = told.length ? told : wide;
   return some[Math.floor(some.length / 2)] ?? 0;

@@ -485,7 +485,13 @@ function Layer({ group, inside = false }: { group: Group; inside?: boolean }) {
   );
 }
 
-const said = (value: number) => (value === 0 ? "0" : value.toPrecision(3).replace(/\.?0+$/, ""));
+/** Three significant digits. */
+function said(value: number): string {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 1000 || size < 0.001 ? size.toExponential(2) : String(+size.toPrecision(3));
+  return (value < 0 ? "\u2212" : "") + text;
+}
 
 function Scale({ maps }: { maps: Maps }) {
   const every = scale.value === "map";

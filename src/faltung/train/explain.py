@@ -91,7 +91,10 @@ def seen_in(
     model: Network, sample: Array, label: str | None = None, layer: str | None = None
 ) -> Looked:
     """What is known of a sample. label: the class that is explained. ValueError."""
-    return looked(model, sample, None if label is None else _number(label, named(model)), layer)
+    words = model.words or ()
+    said = [words[i] if i < len(words) else str(i) for i in sample.ravel()] if words else []
+    number = None if label is None else _number(label, named(model))
+    return looked(model, sample, number, layer, said)
 
 
 def _page(folder: Path, file: str, out: Path | None) -> Path:
