@@ -30,7 +30,7 @@ async function bundled(entry) {
   const { outputFiles } = await build({
     entryPoints: [new URL(entry, here).pathname],
     bundle: true,
-    minify: true,
+    minify: !process.env.PLAIN,
     write: false,
     format: "iife",
     target: ["es2022", "safari16"],

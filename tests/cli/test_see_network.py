@@ -38,7 +38,7 @@ def test_pages(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["lenet5", "x.npy"], "is for a run"),
-        (["lenet"], "did you mean"),
+        (["googlenett"], "did you mean googlenet"),
         (["nowhere/run", "x.npy"], "no such file or folder"),
         (["lenet5", "--class", "a"], "--class a: is for a run and a file"),
         (["m.safetensors", "x.npy", "--class", "c"], "--class c: must be one of a, "),

@@ -34,22 +34,32 @@ class Kind(NamedTuple):
     """One kind of what can be seen."""
 
     takes: Callable[[list[str]], bool]
-    # What was typed -> the name of the file, without its ending, and the page.
-    page: Callable[[argparse.Namespace], tuple[str, str]]
+    # What was typed -> the name of the file, without its ending; and the page.
+    name: Callable[[argparse.Namespace], str]
+    page: Callable[[argparse.Namespace], str]
 
 
-def _convolution(arguments: argparse.Namespace) -> tuple[str, str]:
+def _name(arguments: argparse.Namespace) -> str:
+    from faltung.geometry.text import parse
+
+    text = " ".join(arguments.what)
+    name = re.sub("[^a-z0-9]+", "-", str(parse(text))).strip("-") if text else ""
+    return f"see-{name}" if name else "see"
+
+
+def _convolution(arguments: argparse.Namespace) -> str:
     from faltung.explore.page import page
     from faltung.geometry.text import parse
 
     text = " ".join(arguments.what)
-    spec = parse(text) if text else None
-    name = re.sub("[^a-z0-9]+", "-", str(spec)).strip("-") if spec else ""
-    return f"see-{name}" if name else "see", page(spec)
+    return page(parse(text) if text else None)
 
 
 # The first that takes the words makes the page; a convolution takes what is left.
-KINDS = (Kind(see_network.takes, see_network.page), Kind(lambda words: True, _convolution))
+KINDS = (
+    Kind(see_network.takes, see_network.name, see_network.page),
+    Kind(lambda words: True, _name, _convolution),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,13 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     see_network.check(arguments)
     kind = next(each for each in KINDS if each.takes(arguments.what))
-    name, html = kind.page(arguments)
+    name = kind.name(arguments)
     path = Path(arguments.out or f"{name}.html")
     if path.is_dir():
         path /= f"{name}.html"
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path}: already exists; --force overwrites it")
-    write(path, html)
+    write(path, kind.page(arguments))
     print(line(path))
     if arguments.open:
         import webbrowser

@@ -53,12 +53,16 @@ def check(arguments: argparse.Namespace) -> None:
             )
 
 
-def page(arguments: argparse.Namespace) -> tuple[str, str]:
-    """What the file is called, and the page."""
+def name(arguments: argparse.Namespace) -> str:
+    """What the page is called: after the file, or the network."""
+    return f"see-{Path(arguments.what[-1]).stem or 'network'}"
+
+
+def page(arguments: argparse.Namespace) -> str:
+    """The page."""
     from faltung.explore import page as pages
     from faltung.explore.seen import named
 
     what, file = (*arguments.what, None)[:2]
-    given = {name: getattr(arguments, name) for name in ("label", "layer", "labels")}
-    parts = named(what, file, **given)
-    return f"see-{Path(file or what).stem or 'network'}", pages.page(**parts)
+    given = {option: getattr(arguments, option) for option in ("label", "layer", "labels")}
+    return pages.page(**named(what, file, **given))
