@@ -13,7 +13,7 @@ import { Formula } from "./sections/formula";
 import { Network } from "./sections/network";
 import { Processor } from "./sections/processor";
 import { Window } from "./sections/window";
-import { address, direction, line, problem, spec, visit } from "./store";
+import { address, data, direction, line, problem, spec, visit } from "./store";
 import { summary } from "./say";
 import { inputKind, kernelKind, reset } from "./values";
 
@@ -87,13 +87,15 @@ function Menu() {
 }
 
 // Sections about the convolution of the line have its controls beside them. A section without
-// anything to show renders nothing.
+// anything to show renders nothing. On a page about a network, that comes first.
 function Page() {
   return (
     <>
       <Head />
       <Menu />
       <main>
+        {data.network && <Network />}
+        {data.fields && <Fields />}
         <div class="bench">
           <Panel />
           <div>
@@ -103,8 +105,7 @@ function Page() {
             <InCode />
           </div>
         </div>
-        <Fields />
-        <Network />
+        {!data.fields && <Fields />}
         <Processor />
       </main>
     </>

@@ -39,7 +39,7 @@ BASE = {
     "bench": ["model.onnx"],
     "nets": [],
     "summary": ["lenet5"],
-    "see": ["c1>1 8 k3", "--force"],
+    "see": ["run", "x.npy", "--force"],
     "explain": ["c1>1 8 k3"],
     "doctor": ["--quick"],
     "completion": ["bash"],
