@@ -12,7 +12,6 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.ext.autodoc.mock import mock
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -56,9 +55,12 @@ class Names(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """A table of Markdown, and the entries by autodoc."""
         place = self.arguments[0]
-        with mock(self.config.autodoc_mock_imports):
-            module = importlib.import_module(place)
-            return self.parse_text_to_nodes(entries(place, module, " ".join(self.content).split()))
+        names = " ".join(self.content).split()
+        try:
+            text = entries(place, importlib.import_module(place), names)
+        except ModuleNotFoundError as error:
+            text = f"*Left out here, because {error.name} is missing where the site was built.*"
+        return self.parse_text_to_nodes(text)
 
 
 # Our docstrings have code between double backticks and no other markup within a line.
@@ -90,12 +92,20 @@ def docstring(
         lines[i] = head + between + escaped(rest)
 
 
+# Classes all of whose methods are for their users, however short their docstrings are.
+WHOLE = {"InferenceSession", "OnnxModel", "Source", "Stream"}
+
+
 def ours(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what a class has from elsewhere, and what each layer answers its builder."""
-    home = getattr(found, "__module__", None) or "faltung"
-    inner = home.startswith("faltung.nn") and name in ("build", "formula")
-    base = getattr(found, "__qualname__", "").split(".")[0] in ("Layer", "Activation", "build")
-    return True if home.split(".")[0] != "faltung" or (inner and not base) else None
+    """Leave out what a class has from elsewhere, and methods for the rest of the package: their
+    docstrings have no sections (CONTRIBUTING.md).
+    """
+    if (getattr(found, "__module__", None) or "faltung").split(".")[0] != "faltung":
+        return True
+    found = getattr(found, "__func__", found)  # of a class method
+    if not inspect.isfunction(found) or found.__qualname__.split(".")[0] in WHOLE:
+        return None
+    return None if re.search(r"^ *---", found.__doc__ or "", re.MULTILINE) else True
 
 
 class Linked(SphinxPostTransform):
