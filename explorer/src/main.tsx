@@ -1,4 +1,5 @@
 // The page: a line of text on top, and the sections below it.
+import { effect } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Panel } from "./panel";
@@ -13,22 +14,23 @@ import { Formula } from "./sections/formula";
 import { Network } from "./sections/network";
 import { Processor } from "./sections/processor";
 import { Window } from "./sections/window";
-import { address, data, direction, line, problem, spec, visit } from "./store";
+import { address, data, direction, line, only, problem, spec, visit } from "./store";
 import { summary } from "./say";
 import { inputKind, kernelKind, reset } from "./values";
 
 function Head() {
   let box: HTMLInputElement | null = null;
+  const part = only.value.length > 0;
   return (
     <header>
       <div class="head">
-        <h1>Convolution, seen</h1>
-        <Choice legend="Colours" quiet name="theme" value={theme.value}
+        <h1 class={part ? "unseen" : undefined}>Convolution, seen</h1>
+        {!part && <Choice legend="Colours" quiet name="theme" value={theme.value}
           options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
-          onChange={(next) => (theme.value = next)} />
+          onChange={(next) => (theme.value = next)} />}
       </div>
       <div class="line">
-        <label for="line">One line says it all, and is the address</label>
+        <label for="line" class={part ? "unseen" : undefined}>One line says it all, and is the address</label>
         <div class="field">
           <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
             aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
@@ -39,7 +41,7 @@ function Head() {
         <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
           {problem.value || summary(spec.value, direction.value)}
         </p>
-        <div class="row presets" role="group" aria-label="Examples">
+        {!part && <div class="row presets" role="group" aria-label="Examples">
           {PRESETS.map((preset) => (
             <button key={preset.name} type="button" title={preset.says}
               aria-pressed={line.value === preset.line && direction.value === (preset.direction ?? "forward")}
@@ -52,7 +54,7 @@ function Head() {
               {preset.name}
             </button>
           ))}
-        </div>
+        </div>}
       </div>
     </header>
   );
@@ -87,29 +89,34 @@ function Menu() {
 }
 
 // Sections about the convolution of the line have its controls beside them. A section without
-// anything to show renders nothing. On a page about a network, that comes first.
+// anything to show renders nothing.
 function Page() {
+  const shown = (name: string) => only.value.length === 0 || only.value.includes(name);
+  const first = shown("fields") && data.fields;
   return (
     <>
       <Head />
-      <Menu />
+      {only.value.length === 0 && <Menu />}
       <main>
-        {data.network && <Network />}
-        {data.fields && <Fields />}
-        <div class="bench">
-          <Panel />
-          <div>
-            <Window />
-            <Formula />
-            <Dense />
-            <InCode />
+        {data.network && shown("network") && <Network />}
+        {first && <Fields />}
+        {["window", "formula", "dense", "code"].some(shown) && (
+          <div class="bench">
+            <Panel />
+            <div>
+              {shown("window") && <Window />}
+              {shown("formula") && <Formula />}
+              {shown("dense") && <Dense />}
+              {shown("code") && <InCode />}
+            </div>
           </div>
-        </div>
-        {!data.fields && <Fields />}
-        <Processor />
+        )}
+        {!first && shown("fields") && <Fields />}
+        {shown("processor") && <Processor />}
       </main>
     </>
   );
 }
 
+effect(() => void document.body.classList.toggle("part", only.value.length > 0));
 render(<Page />, document.getElementById("page")!);
