@@ -63,8 +63,7 @@ myst_heading_anchors = 5
 myst_links_external_new_tab = False
 
 autodoc_typehints = "none"  # NumPy's style says the types of arguments in words
-autodoc_preserve_defaults = True
-autodoc_member_order = "bysource"
+autodoc_member_order = "groupwise"
 autosummary_generate = False  # numpydoc loads it
 numpydoc_show_class_members = False
 numpydoc_use_plots = False

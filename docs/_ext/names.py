@@ -20,6 +20,8 @@ NAME = re.compile(r"(?:faltung\.)?((?:\w+\.)*\w+)(?:\(\))?")
 
 def kind(found: Any) -> str:
     """The directive of autodoc that documents this."""
+    if inspect.ismodule(found):
+        return "automodule"
     if isinstance(found, type):
         return "autoexception" if issubclass(found, BaseException) else "autoclass"
     return "autofunction" if inspect.isroutine(found) or callable(found) else "autodata"
@@ -42,6 +44,8 @@ def entries(place: str, module: Any, names: list[str]) -> str:
         lines += ["", f".. {kind(found)}:: {place}.{name}"]
         if isinstance(found, type) and not issubclass(found, BaseException):
             lines += ["   :members:"]
+        if kind(found) == "autodata":
+            lines += ["   :no-value:"]
     fence = "`" * 5
     return "\n".join([*table, "", fence + "{eval-rst}", *lines, fence])
 
@@ -90,6 +94,22 @@ def docstring(
         heading = not line.startswith(" ") and " : " in line  # numpydoc reads the names before it
         head, between, rest = line.partition(" : ") if heading else ("", "", line)
         lines[i] = head + between + escaped(rest)
+
+
+def signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    found: Any,
+    options: Any,
+    text: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None] | None:
+    """Defaults in few words: the name of a class, ``...`` for what is made anew."""
+    if text is None:
+        return None
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    return text.replace("<factory>", "..."), returned
 
 
 # Classes all of whose methods are for their users, however short their docstrings are.
@@ -146,5 +166,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("names", Names)
     app.add_post_transform(Linked)
     app.connect("autodoc-process-docstring", docstring, priority=400)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", ours)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
