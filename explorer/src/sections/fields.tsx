@@ -226,7 +226,7 @@ function Column() {
               >
                 <span>
                   {one.measured ? <i class="dot" aria-label="measured" role="img" /> : null}
-                  {one.what.split(", ")[0]}
+                  {brief(one, right - left > 0.4)}
                 </span>
                 <span class="sees">{size(one)}</span>
               </button>
@@ -251,6 +251,12 @@ function Column() {
       </div>
     </div>
   );
+}
+
+/** What a layer is, in a lane without its padding. */
+function brief(one: FieldLayer, wide: boolean): string {
+  const first = one.what.split(", ")[0]!;
+  return wide ? first : first.replace(/ p(\d+|\(.*?\))/, "");
 }
 
 /** How much the units of a layer see, in a few characters. */
@@ -444,7 +450,8 @@ function details(): string[] {
     const each = new Set(out).size === 1;
     const many = each ? `${out[0]} ${out[0] === 1 ? "entry" : "entries"}` : `${times(out)} entries`;
     const along = each && out.length > 1 ? " along each axis" : "";
-    said.push(`Of it ${many}${along} lie beyond the border, in the padding.`);
+    const lie = each && out[0] === 1 ? "lies" : "lie";
+    said.push(`Of it ${many}${along} ${lie} beyond the border, in the padding.`);
   }
   if (layer.value.why) {
     said.push(`By way of a factor that all positions share it depends on everything: ${layer.value.why}.`);
