@@ -37,9 +37,8 @@ def opener(chromium: Any, address: str) -> Opener:
         page.said = []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.said.append(request.url))
+        page.on("request", lambda each: page.said.append(each.url) if each.url != address else None)
         page.goto(address + line)
-        page.said.remove(address + line)
         return page
 
     return opened

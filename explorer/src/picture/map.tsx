@@ -66,6 +66,8 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
     if (at && old?.grid === grid && String(old.at) === String(at)) return;
     hovered.value = at && { grid, at };
   };
+  /** Where the keys begin. */
+  const first = () => placeOf(spec.value, { ...sheet(), top: 0, left: 0 }, 0, 0);
   const press = (event: KeyboardEvent) => {
     const axis = { ArrowLeft: -1, ArrowRight: -1, ArrowUp: -2, ArrowDown: -2, PageUp: -3, PageDown: -3 }[event.key];
     if (axis !== undefined) {
@@ -73,13 +75,13 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
       const which = rank + axis;
       if (which < 0) return;
       event.preventDefault();
-      const here = chosen.value.grid === grid ? [...chosen.value.at] : placeOf(spec.value, sheet(), 0, 0);
+      const here = chosen.value.grid === grid ? [...chosen.value.at] : first();
       here[which] += /Left|Up/.test(event.key) ? -1 : 1;
       playing.value = false;
       choose({ grid, at: here });
     } else if (event.key === "Enter" || /^[-0-9]$/.test(event.key)) {
       if (event.key === "Enter") event.preventDefault();
-      if (chosen.value.grid !== grid) choose({ grid, at: placeOf(spec.value, sheet(), 0, 0) });
+      if (chosen.value.grid !== grid) choose({ grid, at: first() });
       onEdit();
     }
   };

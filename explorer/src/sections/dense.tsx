@@ -128,8 +128,7 @@ function Matrix() {
         {now.channelsIn * now.channelsOut > 1 && `; from channel ${channelIn.value} to channel ${channelOut.value}`}
         {(rows < outs || columns < ins) && `; the first ${rows} and ${columns} are drawn`}
       </figcaption>
-      <div class="scroll">
-        <canvas ref={canvas} role="img" style={{ width: `${columns * scale}px`, height: `${rows * scale}px` }}
+              <canvas ref={canvas} role="img" style={{ width: `${columns * scale}px`, aspectRatio: `${columns} / ${rows}` }}
           aria-label={`A matrix of ${outs} rows and ${ins} columns, ${STAGES[Math.round(at.value)][0].toLowerCase()}`}
           onPointerMove={(event) => {
             const box = event.currentTarget.getBoundingClientRect();
@@ -143,7 +142,6 @@ function Matrix() {
             say(`output ${placed(place)}, input ${placed(coordinates(i, sizes(now)))}: ${weight}`);
           }}
           onPointerLeave={() => { hovered.value = null; say(""); }} />
-      </div>
       <p class="small quiet readout">{said || "Point at the matrix to see which weight it is."}</p>
     </figure>
   );

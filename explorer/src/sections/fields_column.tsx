@@ -34,9 +34,10 @@ export function Column() {
     if (!by || next < 0 || next >= net.value.layers.length) return;
     event.preventDefault();
     chooseLayer(next);
-    requestAnimationFrame(() =>
-      box.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus({ preventScroll: true }),
-    );
+    requestAnimationFrame(() => {
+      const here = box.current?.querySelector<HTMLElement>("[aria-pressed=true]");
+      here?.focus({ preventScroll: true });
+    });
   };
   const top = (i: number) => (i < 0 ? 0 : (made.places[i]!.rank + 1) * STEP);
   const centre = (i: number) =>
@@ -120,7 +121,8 @@ export function Column() {
             const live = upstream.has(to) && upstream.has(from);
             const [y, v] = [top(from) + HIGH / 2 + 3, top(to) + HIGH / 2 - 3];
             const x = 5 + 7 * around;
-            return <path class={live ? "live" : ""} d={`M0 ${y}H${x - 4}q4 0 4 4V${v - 4}q0 4 -4 4H0`} />;
+            const d = `M0 ${y}H${x - 4}q4 0 4 4V${v - 4}q0 4 -4 4H0`;
+            return <path class={live ? "live" : ""} d={d} />;
           })}
         </svg>
       </div>

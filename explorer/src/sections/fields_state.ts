@@ -3,14 +3,15 @@ import { batch, computed, signal } from "@preact/signals";
 import { middle, seen, space } from "../parts/sight";
 import { data } from "../store";
 import builtin from "./fields_builtin.json";
-import type { FieldNet, Measured } from "./fields_data";
+import type { FieldLayer, FieldNet, Measured } from "./fields_data";
 
 export const own = data.fields ?? [];
 export const nets: FieldNet[] = own.length ? own : (builtin as unknown as FieldNet[]);
 
 /** The first layer worth a look: one with several positions in the middle of the network. */
 function start(net: FieldNet): number {
-  const wide = net.layers.flatMap((layer, i) => (layer.axes && layer.shape.slice(1).some((n) => n > 1) ? [i] : []));
+  const several = (layer: FieldLayer) => layer.axes && layer.shape.slice(1).some((n) => n > 1);
+  const wide = net.layers.flatMap((layer, i) => (several(layer) ? [i] : []));
   const told = wide.filter((i) => net.layers[i]!.measured);
   const some = told.length ? told : wide;
   return some[Math.floor(some.length / 2)] ?? 0;

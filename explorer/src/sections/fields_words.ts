@@ -7,7 +7,9 @@ import { layer, net, spans, unit } from "./fields_state";
 function ranges(some: Span[]): string {
   const names = axisNames(some.length, net.value.tokens);
   return some
-    .map(([a, b], i) => (b - a === 1 ? `${names[i]} ${a}` : `${plural(names[i]!)} ${a} to ${b - 1}`))
+    .map(([a, b], i) => {
+      return b - a === 1 ? `${names[i]} ${a}` : `${plural(names[i]!)} ${a} to ${b - 1}`;
+    })
     .join(", ");
 }
 
@@ -52,7 +54,8 @@ export function details(): string[] {
     said.push(`Of it ${many}${along} ${lie} beyond the border, in the padding.`);
   }
   if (layer.value.why) {
-    said.push(`By way of a factor that all positions share it depends on everything: ${layer.value.why}.`);
+    const way = "By way of a factor that all positions share it depends on everything";
+    said.push(`${way}: ${layer.value.why}.`);
   }
   if (net.value.repeats.length) {
     said.push(
@@ -64,7 +67,9 @@ export function details(): string[] {
 }
 
 export function effective(found: Measured): string {
-  if (!found.most.length) return "For this sample its gradient is zero: its units are switched off.";
+  if (!found.most.length) {
+    return "For this sample its gradient is zero: its units are switched off.";
+  }
   const box = found.most.map(([a, b]) => b - a);
   const full = spans.value.map((each, i) => {
     const [a, b] = clipped(each, space(net.value)[i]!);
@@ -73,7 +78,8 @@ export function effective(found: Measured): string {
   const smaller = box.some((n, i) => n < full[i]!);
   const outside = 100 * (1 - found.inside);
   if (outside > 10) {
-    return `${outside.toFixed(0)}% of its gradient lie outside of this field, by way of the shared factor.`;
+    const part = `${outside.toFixed(0)}% of its gradient`;
+    return `${part} lie outside of this field, by way of the factor that all positions share.`;
   }
   return smaller
     ? `Nine tenths of its gradient lie within ${times(box)} of the ${times(full)} that it can ` +

@@ -10,7 +10,17 @@ import { Section } from "../parts/section";
 import { clipped, space, times, type Span } from "../parts/sight";
 import { Depth } from "./depth";
 import type { Heat, NetworkView } from "./network_data";
-import { blank, depth, groups, heatNumber, looking, said, sliceOf, veil, view } from "./network_state";
+import {
+  blank,
+  depth,
+  groups,
+  heatNumber,
+  looking,
+  said,
+  sliceOf,
+  veil,
+  view,
+} from "./network_state";
 import { Shown, Way } from "./network_steps";
 
 export function Network() {
@@ -42,6 +52,14 @@ function View({ view }: { view: NetworkView }) {
 
 // What it says and why ---------------------------------------------------------------------------
 
+/** How many entries are seen along each axis. */
+function inside(told: Span[], sizes: number[]): number[] {
+  return told.map((each, i) => {
+    const [a, b] = clipped(each, sizes[i]!);
+    return b - a;
+  });
+}
+
 function Evidence({ view }: { view: NetworkView }) {
   const heat = view.heats[heatNumber.value];
   const sizes = space(blank(view));
@@ -68,7 +86,7 @@ function Evidence({ view }: { view: NetworkView }) {
       )}
       <figcaption>
         {told
-          ? `seen by the unit: ${told.map((each, i) => clipped(each, sizes[i]!)).map(([a, b]) => b - a).join(" × ")}`
+          ? `seen by the unit: ${times(inside(told, sizes))}`
           : heat && veil.value
             ? `what speaks for ${heat.name}: Grad-CAM of ${view.heatLayer}${cold}`
             : "the sample"}
@@ -168,8 +186,8 @@ function Filters({ filters }: { filters: NonNullable<NetworkView["filters"]> }) 
         ))}
       </div>
       <figcaption>
-        {n < filters.all ? `${n} of ${filters.all}` : `the ${n}`} filters of the first layer, each{" "}
-        {times(filters.shape)}
+        {n < filters.all ? `${n} of ${filters.all}` : `the ${n}`} filters of the first layer, each
+        of {times(filters.shape)}
       </figcaption>
     </figure>
   );

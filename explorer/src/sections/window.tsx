@@ -135,7 +135,7 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
       </figcaption>
       <div class="scroll" ref={turned}>
         <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, 14) : cell}
-          onEdit={() => document.getElementById("value")?.focus()} />
+          onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()} />
       </div>
       {cut && <p class="small quiet">The first {MOST} entries of an axis are drawn.</p>}
       {axes.length === 3 && count > 1 && (
