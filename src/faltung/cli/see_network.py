@@ -30,6 +30,11 @@ def takes(words: list[str]) -> bool:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that are for a file in a run."""
+    parser.add_argument(
+        "--input",
+        metavar="3x224x224",
+        help="shape of a sample of a network or of model.onnx (default: the paper's)",
+    )
     some = parser.add_argument_group("of a run and a file")
     some.add_argument(
         "--class", dest="label", metavar="NAME", help="class for Grad-CAM (default: the likeliest)"
@@ -41,8 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """ValueError: an option that is for a file, without one."""
+    """ValueError: an option that is for something else."""
     words = arguments.what
+    if arguments.input is not None and (len(words) != 1 or not takes(words)):
+        raise FaltungError(
+            f"input={show(arguments.input)}: is for a network of `faltung nets` or model.onnx"
+        )
     if len(words) == 2 and takes(words):
         return
     for option, name in (("class", "label"), ("layer", "layer"), ("labels", "labels")):
@@ -60,9 +69,12 @@ def name(arguments: argparse.Namespace) -> str:
 
 def page(arguments: argparse.Namespace) -> str:
     """The page."""
+    from faltung.cli.options import sample
     from faltung.explore import page as pages
-    from faltung.explore.seen import named
+    from faltung.explore.seen import named, shaped
 
     what, file = (*arguments.what, None)[:2]
+    if arguments.input is not None:
+        return pages.page(**shaped(what, sample(what, arguments.input)))
     given = {option: getattr(arguments, option) for option in ("label", "layer", "labels")}
     return pages.page(**named(what, file, **given))

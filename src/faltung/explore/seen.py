@@ -17,18 +17,37 @@ def named(what: str | os.PathLike[str], file: str | None = None, **options: Any)
     model, with a file also at work on it. options: as for ``of_run``. ValueError, OSError: nothing
     of these; a file for what has no weights.
     """
-    path = Path(what)
-    onnx = path.suffix.lower() == ".onnx"
-    # A name that is no file, also a misspelled one.
-    net = not path.exists() and path.name == str(what) and not path.suffix
+    onnx, net = _kind(what)
     if not onnx and not net:
-        return of_run(path, file, **options)
+        return of_run(what, file, **options)
     if file is not None:
         raise FaltungError(
             f"{printable(file)}: is for a run, whose weights it goes through; of "
             f"{printable(what)} the page shows what its units see, and takes no file"
         )
-    return of_onnx(path) if onnx else of_net(str(what))
+    return of_onnx(what) if onnx else of_net(str(what))
+
+
+def shaped(what: str | os.PathLike[str], shape: Sequence[int]) -> dict[str, Any]:
+    """The parts of a page about an ONNX file or a network, for samples of this shape. ValueError:
+    a run, whose samples have one shape.
+    """
+    onnx, net = _kind(what)
+    if onnx:
+        return of_onnx(what, shape)
+    if net:
+        return of_net(str(what), input_shape=tuple(shape))
+    raise FaltungError(
+        f"input={'x'.join(map(str, shape))}: is for a network of `faltung nets` or model.onnx; a "
+        "run has the shape that it was trained on"
+    )
+
+
+def _kind(what: str | os.PathLike[str]) -> tuple[bool, bool]:
+    """Whether this is an ONNX file; a name that is no file, also a misspelled one."""
+    path = Path(what)
+    onnx = path.suffix.lower() == ".onnx"
+    return onnx, not onnx and not path.exists() and path.name == str(what) and not path.suffix
 
 
 def of_run(
