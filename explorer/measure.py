@@ -50,16 +50,16 @@ STEPS = """async ([kind, count]) => {
 
 def shown(name: str, times: list[float]) -> None:
     late = sorted(times)[int(len(times) * 0.95)]
-    print(f"{name:34} median {median(times):6.1f} ms, 95% {late:6.1f} ms, most {max(times):6.1f} ms")
+    print(
+        f"{name:34} median {median(times):6.1f} ms, 95% {late:6.1f} ms, most {max(times):6.1f} ms"
+    )
 
 
 def measured(opened: Any, address: str) -> None:
     page = opened.new_page(viewport={"width": 1280, "height": 900})
     page.goto(address + LINE)
     page.wait_for_timeout(500)
-    paint = page.evaluate(
-        "performance.getEntriesByType('paint').map(e => [e.name, e.startTime])"
-    )
+    paint = page.evaluate("performance.getEntriesByType('paint').map(e => [e.name, e.startTime])")
     for name, time in paint:
         print(f"{name:34} {time:6.0f} ms")
     for kind in ("hover", "kernel", "size", "From dense"):
