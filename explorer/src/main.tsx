@@ -17,44 +17,54 @@ import { address, data, direction, line, problem, spec, visit } from "./store";
 import { summary } from "./say";
 import { inputKind, kernelKind, reset } from "./values";
 
+// A page about a network begins with it; the convolution of the line comes after.
+const network = data.network?.title ?? data.fields?.[0]?.title;
+if (network !== undefined) document.title = `${network}, seen - Faltung`;
+
 function Head() {
-  let box: HTMLInputElement | null = null;
   return (
     <header>
       <div class="head">
-        <h1>Convolution, seen</h1>
+        <h1>{network === undefined ? "Convolution, seen" : "A network, seen"}</h1>
         <Choice legend="Colours" quiet name="theme" value={theme.value}
           options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
           onChange={(next) => (theme.value = next)} />
       </div>
-      <div class="line">
-        <label for="line">One line says it all, and is the address</label>
-        <div class="field">
-          <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
-            aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
-            ref={(found) => void (box = found)}
-            onInput={(event) => (line.value = event.currentTarget.value)} />
-          <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
-        </div>
-        <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
-          {problem.value || summary(spec.value, direction.value)}
-        </p>
-        <div class="row presets" role="group" aria-label="Examples">
-          {PRESETS.map((preset) => (
-            <button key={preset.name} type="button" title={preset.says}
-              aria-pressed={line.value === preset.line && direction.value === (preset.direction ?? "forward")}
-              onClick={() => {
-                reset();
-                inputKind.value = preset.input ?? "integers";
-                kernelKind.value = preset.kernel ?? "integers";
-                visit(preset.line, preset.direction);
-              }}>
-              {preset.name}
-            </button>
-          ))}
-        </div>
-      </div>
+      {network === undefined && <Line />}
     </header>
+  );
+}
+
+function Line() {
+  let box: HTMLInputElement | null = null;
+  return (
+    <div class="line">
+      <label for="line">One line says it all, and is the address</label>
+      <div class="field">
+        <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
+          aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
+          ref={(found) => void (box = found)}
+          onInput={(event) => (line.value = event.currentTarget.value)} />
+        <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
+      </div>
+      <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
+        {problem.value || summary(spec.value, direction.value)}
+      </p>
+      <div class="row presets" role="group" aria-label="Examples">
+        {PRESETS.map((preset) => (
+          <button key={preset.name} type="button" title={preset.says}
+            aria-pressed={line.value === preset.line && direction.value === (preset.direction ?? "forward")}
+            onClick={() => {
+              reset();
+              inputKind.value = preset.input ?? "integers";
+              kernelKind.value = preset.kernel ?? "integers";
+              visit(preset.line, preset.direction);
+            }}>
+            {preset.name}
+          </button>
+        ))}
+      </div>
+    </div>
   );
 }
 
@@ -87,7 +97,7 @@ function Menu() {
 }
 
 // Sections about the convolution of the line have its controls beside them. A section without
-// anything to show renders nothing. On a page about a network, that comes first.
+// anything to show renders nothing.
 function Page() {
   return (
     <>
@@ -96,6 +106,7 @@ function Page() {
       <main>
         {data.network && <Network />}
         {data.fields && <Fields />}
+        {network !== undefined && <Line />}
         <div class="bench">
           <Panel />
           <div>
