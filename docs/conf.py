@@ -27,6 +27,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "numpydoc",
     "outside",
+    "explorer",
     "listed",
     "mathml",
     "commands",
