@@ -39,7 +39,9 @@ class Explorer(SphinxDirective):
     """The directive. ``height``: of the frame in pixels, where the usual one does not suit."""
 
     has_content = True
-    option_spec = {"height": directives.positive_int}
+    option_spec = {  # noqa: RUF012: as docutils has it
+        "height": directives.positive_int
+    }
 
     def run(self) -> list[nodes.Node]:
         """One window, if its line is a convolution."""
