@@ -6,6 +6,7 @@ build, so no page shows a window that opens on something else.
 """
 
 from html import escape
+from typing import ClassVar
 from urllib.parse import quote
 
 from docutils import nodes
@@ -39,9 +40,7 @@ class Explorer(SphinxDirective):
     """The directive. ``height``: of the frame in pixels, where the usual one does not suit."""
 
     has_content = True
-    option_spec = {  # noqa: RUF012: as docutils has it
-        "height": directives.positive_int
-    }
+    option_spec: ClassVar = {"height": directives.positive_int}
 
     def run(self) -> list[nodes.Node]:
         """One window, if its line is a convolution."""

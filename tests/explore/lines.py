@@ -16,7 +16,22 @@ from faltung.geometry.words import MODES_ELSEWHERE
 
 # Lines in one digest.
 CHUNK = 100
-STRANGE = ("same", "k", "3x", "c3", "m:", "p(1)", "flop", "n-1", "'", '"', "q\\", "é", "\x7f", "k3 k3")
+STRANGE = (
+    "same",
+    "k",
+    "3x",
+    "c3",
+    "m:",
+    "p(1)",
+    "flop",
+    "n-1",
+    "'",
+    '"',
+    "q\\",
+    "é",
+    "\x7f",
+    "k3 k3",
+)
 MISSPELT = ("circulr", "zeroes", "grid_wrap", "refelct", "same", "x", "repl", "mirror", "z-")
 
 

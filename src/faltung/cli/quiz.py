@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level",
         type=int,
-        choices=LEVELS,
+        choices=tuple(map(str, LEVELS)),
         metavar="N",
         help="1, 2 or 3 (default: rising from 1 to 3)",
     )

@@ -1,7 +1,7 @@
 """Questions about convolutions, drawn by a seed; the answers are computed by ``geometry``.
 
 A topic is a row of ``TOPICS``: a function of a generator and a level that makes one question.
-Levels: 1 small numbers, stride 1 or 2; 2 even kernels, larger strides; 3 dilation, groups, two axes.
+Levels: 1 small numbers, odd kernels; 2 even kernels, larger strides; 3 dilation and groups.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import one_of, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.field import receptive_field
 from faltung.geometry.padding import pads
 from faltung.geometry.record import dataclass
@@ -123,17 +124,17 @@ def _stride(random: Random, level: int) -> Question:
             f"{size} entries, kernel {kernel}, padding h - 1 = {kernel - 1} in all, stride "
             f"{stride}. How many outputs?"
         )
-        why = f"with p = h - 1 it is ceil(H / s) = ceil({size} / {stride}) = {axis.output}"
+        why = f"with p = h - 1 it is ceil(H/s) = ceil({size} / {stride}) = {axis.output}"
         return Question("stride", level, text, (axis.output,), why, _line(axis))
     holds = size // stride == axis.output
     text = (
         f"True or false: {size} entries, kernel {kernel}, padding h - 1, stride {stride} give "
-        f"floor(H / s) = {size // stride} outputs."
+        f"floor(H/s) = {size // stride} outputs."
     )
     because = (
         f"{stride} divides {size}, so floor and ceil are the same"
         if holds
-        else f"it is ceil(H / s) = {axis.output}; floor(H / s) holds only where s divides H"
+        else f"it is ceil(H/s) = {axis.output}; floor(H/s) holds only where s divides H"
     )
     return Question("stride", level, text, holds, because, _line(axis))
 
@@ -201,8 +202,8 @@ def _reads(random: Random, level: int) -> Question:
     reads = tuple(first + k * dilation for k in range(kernel))
     spread = f", dilation {dilation}" if dilation > 1 else ""
     text = (
-        f"{axis.size} entries, kernel {kernel}, stride {stride}{spread}, padding {lo} before. Which "
-        f"positions does output {output} read? Count from 0; padding is below 0 or from "
+        f"{axis.size} entries, kernel {kernel}, stride {stride}{spread}, padding {lo} before. "
+        f"Which positions does output {output} read? Count from 0; padding is below 0 or from "
         f"{axis.size} on."
     )
     why = (
@@ -227,10 +228,12 @@ def _flip(random: Random, level: int) -> Question:
     kind = "convolution of mathematics" if turned else "cross-correlation (the Conv1d of networks)"
     text = f"x = {x}, w = {w}, no padding. The {kind} of x with w?"
     terms = " + ".join(f"{a}*{b}" for a, b in zip(x, kernel, strict=False))
-    why = (
-        f"{f'turn the kernel over, to {kernel}, and slide' if turned else 'slide the kernel as it is'}"
-        f": the first is {terms} = {outputs[0]}"
+    how = (
+        f"turn the kernel over, to {kernel}, and slide it"
+        if turned
+        else "slide the kernel as it is"
     )
+    why = f"{how}: the first is {terms} = {outputs[0]}"
     spec = str(conv_spec((1, 1, len(x)), (1, 1, taps), flip=turned))
     return Question("flip", level, text, tuple(outputs), why, spec)
 
@@ -249,9 +252,9 @@ STATEMENTS: Sequence[tuple[int, str, bool, str]] = (
      "convolution is; exchanging x and w in a cross-correlation turns the result over"),
     (2, "A layer with an even kernel can keep the size with equal padding on both sides.", False,
      "p = h - 1 is odd then, so one side must have one more"),
-    (2, "With stride 2, padding='same' always gives floor(H / 2) outputs.", False,
-     "it gives ceil(H / 2); the two differ for odd H"),
-    (2, "floor((H-h+p+s) / s) and floor((H-h+p) / s) + 1 are the same for all whole numbers.", True,
+    (2, "With stride 2, padding='same' always gives floor(H/2) outputs.", False,
+     "it gives ceil(H/2); the two differ for odd H"),
+    (2, "floor((H-h+p+s)/s) and floor((H-h+p)/s) + 1 are the same for all whole numbers.", True,
      "s / s = 1 is a whole number, and whole numbers may leave a floor"),
     (2, "A 1x1 convolution cannot mix positions.", True,
      "it reads one position; it mixes channels"),
@@ -274,7 +277,7 @@ def _truth(random: Random, level: int) -> Question:
 TOPICS = {
     "size": Topic("how many outputs there are", _size),
     "padding": Topic("what keeps the size, and which side gets more", _padding),
-    "stride": Topic("ceil(H / s), and where floor(H / s) fails", _stride),
+    "stride": Topic("ceil(H/s), and where floor(H/s) fails", _stride),
     "parameters": Topic("how many numbers are learned", _parameters),
     "field": Topic("how far a unit sees through several layers", _field),
     "reads": Topic("which inputs an output reads", _reads),
@@ -293,8 +296,8 @@ def questions(
     """
     for topic in topics:
         one_of("topic", topic, tuple(TOPICS))
-    if level is not None:
-        one_of("level", level, LEVELS)
+    if level is not None and level not in LEVELS:
+        raise FaltungError(f"level={level!r}: must be 1, 2 or 3")
     whole("seed", seed, 0)
     whole("count", count, 1)
     return _drawn(Random(seed), count, list(topics) or list(TOPICS), level)
