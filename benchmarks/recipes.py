@@ -10,6 +10,9 @@ and optimizer in PyTorch: what the time is compared with. ``keras``: the example
 the kind of data ("Simple MNIST convnet", "Timeseries classification from scratch", "Structured
 data classification"), with its epochs and its callbacks. ``fastai``: ``SimpleCNN`` from scratch,
 or ``tabular_learner``, with ``fit_one_cycle`` at the default rate, for as many epochs as Faltung.
+The example for series was made for thousands of samples: on fifty, early
+stopping ends before the running statistics of its batch normalisation have settled, and it predicts
+at chance what it had learned (on GunPoint 49%; with a momentum of 0.9 instead of 0.99 it has 92%).
 A line of JSON for each run is added to the results; of one that is there twice the last counts.
 """
 
@@ -165,7 +168,7 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
     from torch.utils.data import TensorDataset
 
     from faltung.train.defaults import USUAL
-    from faltung.train.recipes import batch_of, recipe
+    from faltung.train.recipes import recipe
 
     set_seed(seed)
     classes = int(split.y.max()) + 1
@@ -199,7 +202,8 @@ def fastai(split: Split, seed: int) -> dict[str, Any]:
 
         net = Rows()
     learner = Learner(loaders, net, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
-    epochs = recipe(USUAL[split.kind]).length(-(-len(kept) // batch_of(len(kept))))
+    usual = recipe(USUAL[split.kind])
+    epochs = usual.length(-(-len(kept) // usual.batch(len(kept))))
     start = time.perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(epochs)

@@ -30,6 +30,7 @@ extensions = [
     "mathml",
     "commands",
     "names",
+    "windows",
     *(["charts"] if (HERE / "_ext" / "charts.py").exists() else []),
 ]
 

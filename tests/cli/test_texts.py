@@ -1,5 +1,6 @@
 """A network for texts: trained on files, and predicting sentences from its run alone."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,10 @@ def test_sentences_from_the_run_alone(reviews: Path, tmp_path: Path, capsys: Cap
     assert "  no " in second.split("%")[0] and "\\nit was" in third
     assert main(["predict", run, sentence, "--csv"]) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("\"'=what a lovely, lovely day\\nit")
+    assert main(["look", run, str(tmp_path / "new.txt"), f"--out={tmp_path / 'seen.html'}"]) == 0
+    shown = re.findall(r'<span class="h\d+">(.*?)</span>', (tmp_path / "seen.html").read_text())
+    assert shown == ["we", "saw", "an", "awful", "film"] or shown[2] == "[UNK]"
+    capsys.readouterr()
     assert main(["predict", run, "nothing.txt"]) == 1
     assert "nothing.txt: no such file" in capsys.readouterr().err
     model = Model.load(run)

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -139,12 +141,15 @@ TIMM = {
 @pytest.mark.parametrize("name", [*TORCHVISION, *TIMM])
 def test_values_are_those_of_torchvision_and_timm(name: str) -> None:
     torch = pytest.importorskip("torch")
+    wanted = ["timm", "torchvision"] if name in TIMM else ["torchvision"]  # timm imports it
+    if missing := [each for each in wanted if find_spec(each) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}")
     models = vision()
     from nn import twin
 
     if name in TIMM:
         size, options = 64, {"img_size": 64} if "vit_tiny" in TIMM[name] else {}
-        model = pytest.importorskip("timm").create_model(TIMM[name], num_classes=7, **options)
+        model = import_module("timm").create_model(TIMM[name], num_classes=7, **options)
     else:
         path, size, options = TORCHVISION[name]
         make: Callable[..., Any] = models

@@ -10,7 +10,7 @@ from laws.fences import beside, between_fences
 
 import faltung
 from faltung.geometry.border import REPEATING, Border
-from faltung.geometry.line import Line, Reduction
+from faltung.geometry.line import Line
 from faltung.machine.table import Machine
 from faltung.ops.lines import filter_lines, parity
 from faltung.reference import filters as reference
@@ -157,14 +157,14 @@ def test_lines_in_any_order_and_twice() -> None:
             check(x, lines, np.empty(x.shape, dtype))
 
 
-@grid(other=["mean", "max", "min"], dtype=["uint8", "float64", "int32"], machine=MACHINES, every=2)
-def test_sums_among_other_reductions(other: Reduction, dtype: str, machine: Machine) -> None:
+@grid(dtype=["uint8", "float64", "int32"], machine=MACHINES, every=2)
+def test_sums_among_means(dtype: str, machine: Machine) -> None:
     x = numbers((33, 61), dtype)
     border = Border("reflect")
     lines = [
         Line(0, "sum", 17, 8, border, gaussian(17)),
-        Line(1, other, 5, 2, border),
-        Line(0, other, 4, 1, border),
+        Line(1, "mean", 5, 2, border),
+        Line(0, "mean", 4, 1, border),
         Line(1, "sum", 3, 1, border, (0.25, 0.5, 0.25)),
     ]
     made, want = np.empty_like(x), np.empty_like(x)

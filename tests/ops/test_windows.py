@@ -173,6 +173,26 @@ def test_other_results_and_constants_beyond_a_dtype(source: str, target: str, va
         same(out, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_sums_and_means_among_extremes(dtype: str) -> None:
+    x = (np.random.default_rng(0).random((33, 61)) * 250).astype(dtype)
+    border = Border("reflect")
+    ends = (0.25, 0.5, 0.25)
+    lines = [
+        Line(1, "max", 5, 2, border),
+        Line(0, "sum", 3, 1, border, ends),
+        Line(1, "mean", 4, 1, border),
+        Line(0, "min", 4, 1, border),
+        Line(1, "min", 2, 0, border),
+        Line(1, "sum", 3, 1, border, ends),
+    ]
+    for count in range(len(lines) + 1):
+        wanted = np.empty_like(x)
+        reference.filter_windows(x, lines[:count], wanted)
+        if count:  # no line leaves nothing to do
+            np.testing.assert_allclose(windows(x, lines[:count]), wanted, rtol=1e-6)
+
+
 def test_digits_that_a_double_does_not_have() -> None:
     x = np.array([2**53, 2**53 + 1, 2**62 + 3, -(2**63)], np.int64)
     made = windows(x, [Line(0, "max", 2, 0, Border("replicate"))])

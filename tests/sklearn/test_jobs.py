@@ -7,9 +7,16 @@ import pytest
 pytest.importorskip("sklearn")
 import joblib
 
+from faltung.runtime import threads
 from faltung.runtime.threads import get_threads, threads_to_use
 from faltung.sklearn import jobs
 from faltung.sklearn.jobs import jobs as block
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the limit that PyTorch sets once a test has used it in this process."""
+    monkeypatch.setattr(threads, "_limit", None)
 
 
 def used(n_jobs: object) -> int:

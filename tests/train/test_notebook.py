@@ -89,7 +89,8 @@ def examples() -> dict[str, Any]:
 def test_boxes_are_small_and_escaped(name: str) -> None:
     html = examples()[name]._repr_html_()
     page = Page(html)
-    assert "script" not in page.tags and len(html) < 30_000 and "http" not in html
+    most = 200_000 if name == "spec" else 30_000  # that of a spec holds the explorer, folded
+    assert "script" not in page.tags and len(html) < most and "http" not in html
     said = {
         "model": ["21,386", HOSTILE[:20], "10 in all", "Conv k5 p2, ReLU"],
         "summary": ["Conv k5 p2, ReLU", "method", "21,386 parameters"],

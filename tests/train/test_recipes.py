@@ -4,7 +4,7 @@ import pytest
 
 from faltung.nets import NETS
 from faltung.train import defaults
-from faltung.train.recipes import FEW, RECIPES, SMALL_BATCH, batch_of, recipe, settings_of
+from faltung.train.recipes import FEW, RECIPES, SMALL_BATCH, of_estimator, recipe, settings_of
 from faltung.train.settings import Settings
 
 
@@ -21,7 +21,7 @@ def test_recipes_are_of_networks_and_are_settings() -> None:
 def test_fewer_samples_more_epochs(net: str, samples: int) -> None:
     least, most = recipe(net).epochs
     made = settings_of(net, samples, {}, tuned=False)
-    assert made["batch"] == batch_of(samples) and least <= made["epochs"] <= most
+    assert made["batch"] == recipe(net).batch(samples) and least <= made["epochs"] <= most
     steps = made["epochs"] * -(-samples // made["batch"])
     assert made["epochs"] in (least, most) or abs(steps / recipe(net).steps - 1) < 0.2
     more = settings_of(net, 2 * samples + FEW, {}, tuned=False)
@@ -38,3 +38,11 @@ def test_what_does_not_apply_is_left_out() -> None:
     assert "lr" not in settings_of("convnet", 100, {}, tuned=True)
     assert "smoothing" not in settings_of("convnet", 100, {"loss": "mse"}, tuned=False)
     assert settings_of("resnet18", 10**5, {}, tuned=False)["epochs"] == defaults.EPOCHS
+
+
+def test_estimators_grow_batches_and_shrink_decay_with_the_samples() -> None:
+    for positions, most in ((False, 256), (True, 128)):
+        found = of_estimator(positions, own=True)
+        assert [found.batch(n) for n in (1, 64 * 48, 10**6)] == [32, 32, most]
+        assert found.shrink(1) == 0.5 and found.shrink(10**6) == 0.05
+        assert of_estimator(positions, own=False).lr == found.lr / 4  # type: ignore[operator]

@@ -192,6 +192,27 @@ def test_many_classes_and_large_pictures_stay_small_and_quick() -> None:
     assert "24 of 1000" in words and "64 of 512" in words
 
 
+def test_noisy_mistakes_stay_small_under_their_heat() -> None:
+    rng = np.random.default_rng(0)
+    made = [(rng.random((3, 224, 224)), 0, 1, 0.5, "x", rng.random((7, 7))) for _ in range(24)]
+    text = render(ReportData("x", mistakes=made))
+    assert text.count('alt="where it looked"') == 24 and len(text) < 2_000_000
+    sizes = {a["width"] for tag, a in Page(text).tags if tag == "img"}
+    assert len(sizes) == 1  # both of one size
+
+
+def test_a_command_is_shown_whole() -> None:
+    command = "faltung train " + " ".join(f"--set=option{n}=<{n}>" for n in range(300))
+    assert command in "".join(Page(render(ReportData("x", command=command))).words)
+
+
+def test_a_loss_that_is_not_finite_is_that_of_the_epoch_that_is_kept() -> None:
+    rows = [EpochMetrics(1, 1, 0.1, 0.5, 0.5, math.nan, 0.9, 1.0, 1.0)]
+    words = " ".join(" ".join(Page(render(ReportData("x", rows))).words).split())
+    assert "nan validation loss epoch 1" in words or "validation loss nan epoch 1" in words
+    assert "last epoch, training" not in words
+
+
 def test_a_wrong_confusion_is_an_error_and_no_page(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"confusion\.shape=\(2, 2\): must be classes by classes"):
         write_report(tmp_path / "x.html", ReportData("x", confusion=[[1, 0], [0, 1]]))

@@ -25,7 +25,7 @@ from faltung.data.standard import standardise
 from faltung.nets.table import NETS
 from faltung.nets.table import get as get_net
 from faltung.train import session
-from faltung.train.defaults import PRESETS, USUAL
+from faltung.train.defaults import PRESETS, SHORT, USUAL
 from faltung.train.recipes import settings_of
 from faltung.train.run_model import load_model
 from faltung.train.settings import Settings
@@ -248,6 +248,14 @@ def test_a_notebook_has_the_bits_of_the_command_line(data: Path, tmp_path: Path)
     first.loop.restore_best()
     found = first.model.parameters
     assert all(np.array_equal(found[k], v) for k, v in model.parameters.items())
+
+
+@pytest.mark.parametrize(("steps", "net"), [(SHORT, "convnet"), (SHORT + 1, "tcn")])
+def test_short_series_keep_the_place_of_a_step(steps: int, net: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "waves.npz", x=np.zeros((4, 2, steps), np.float32), y=[0, 1, 0, 1])
+    source = open_source(tmp_path / "waves.npz", kind="series")
+    assert source.kind == "series"
+    assert session._net_name(source, None, "waves.npz") == net
 
 
 def test_every_usual_network_is_one() -> None:

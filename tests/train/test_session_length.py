@@ -138,7 +138,8 @@ def test_trained_on_everything(data: Path, tmp_path: Path) -> None:
     assert best == {name: value for name, value in last.items() if "optimizer/" not in name}
     page = (tmp_path / "run/report.html").read_text()
     assert "trained on all 40 samples, nothing held out" in page
-    assert "held-out" not in page and "a ring" not in page
+    said, command = page.split("<pre", 1)  # the command that repeats it names the option
+    assert "held-out" not in said and "a ring" not in page and "--held-out=0" in command
     first.folder.close()
     session.resume(tmp_path / "run").folder.close()
     with pytest.raises(

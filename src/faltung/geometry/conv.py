@@ -126,8 +126,10 @@ class ConvSpec(Axes):
             raise FaltungTypeError(f"flip={self.flip!r}: must be True or False")
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
-        made: str = import_module("faltung.geometry.conv_html").conv_html(self)
+        """For notebooks: a box, and the page of the explorer, folded."""
+        # The page is made far below the geometry, which must not need it.
+        frame = import_module("faltung.explore.page").frame(self)
+        made: str = import_module("faltung.geometry.conv_html").conv_html(self, frame)
         return made
 
     def __str__(self) -> str:

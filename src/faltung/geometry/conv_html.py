@@ -16,8 +16,8 @@ def axis_names(rank: int) -> tuple[str, ...]:
     return usual.get(rank) or tuple(f"axis {i}" for i in range(rank))
 
 
-def conv_html(spec: "ConvSpec") -> str:
-    """The box."""
+def conv_html(spec: "ConvSpec", more: str = "") -> str:
+    """The box; ``more``: HTML at its end."""
     kind = "convolution" if spec.flip else "cross-correlation"
     groups = f", {spec.groups} groups" if spec.groups > 1 else ""
     rows = [
@@ -38,4 +38,6 @@ def conv_html(spec: "ConvSpec") -> str:
         ("multiply-adds", f"{spec.macs:,}"),
     ]
     note = f"{spec.rank}-D {kind}, {spec.dtype}{groups}"
-    return box(str(spec), table(_HEAD, rows, right=(1, 2, 3, 4, 5, 7)), table((), facts), note=note)
+    return box(
+        str(spec), table(_HEAD, rows, right=(1, 2, 3, 4, 5, 7)), table((), facts), more, note=note
+    )

@@ -30,7 +30,7 @@ KEPT = 512
 
 def filter_lines(x: Array, lines: Sequence[Line], out: Array) -> None:
     """The lines one after the other, as if each stored an array of ``out.dtype`` that the next one
-    reads. ``x`` is not empty, and does not overlap ``out``.
+    reads. ``x`` is not empty, and does not overlap ``out``. None is "max" or "min".
 
     float32 stays float32. Sums of all other dtypes have the bits of float64 sums in SciPy's order.
     """

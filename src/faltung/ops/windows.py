@@ -37,19 +37,22 @@ KEPT = 512
 
 def filter_windows(x: Array, lines: Sequence[Line], out: Array) -> None:
     """Lines one after the other, as if each stored an array of ``out.dtype`` that the next one
-    reads. ``x`` is not empty, and does not overlap ``out``. All of them "max" or "min" are made
+    reads. ``x`` is not empty, and does not overlap ``out``. Those that are "max" or "min" are made
     here, others by ``filter_lines``.
 
     The cost hardly depends on the sizes of the windows.
     """
-    if any(line.reduction not in ("max", "min") for line in lines):
+    if not lines:
         filter_lines(x, lines, out)
-        return
     at = 0
     while at < len(lines):
-        stop = at + 1 + _fused(lines[at : at + 2], x.dtype == out.dtype)
+        extreme = [line.reduction in ("max", "min") for line in lines[at:]]
+        if extreme[0]:
+            stop, make = at + 1 + _fused(lines[at : at + 2], x.dtype == out.dtype), _box
+        else:
+            stop, make = at + [*extreme, True].index(True), filter_lines
         target = out if stop == len(lines) else np.empty(x.shape, out.dtype)
-        _box(x, lines[at:stop], target)
+        make(x, lines[at:stop], target)
         x, at = target, stop
 
 

@@ -18,8 +18,9 @@ from faltung.graph.losses import Loss
 from faltung.nn.layer import Layer
 from faltung.program.optimizer import OptimizerName
 from faltung.sklearn.estimator import ConvEstimator
-from faltung.sklearn.networks import AUTO, Recipe
+from faltung.sklearn.networks import AUTO
 from faltung.train import defaults
+from faltung.train.recipes import Recipe
 from faltung.train.schedule import ScheduleName
 
 Array = npt.NDArray[Any]

@@ -22,11 +22,12 @@ from faltung.geometry.check import integer, truth, whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.losses import Loss
 from faltung.sklearn.jobs import jobs
-from faltung.sklearn.networks import Recipe, network, usual
+from faltung.sklearn.networks import network, usual
 from faltung.sklearn.samples import in_order, numbers, shape_of, source
 from faltung.train.history import History
 from faltung.train.loop import Loop
 from faltung.train.model import Model
+from faltung.train.recipes import Recipe
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]

@@ -16,8 +16,9 @@ from faltung.graph.losses import Loss, kind_of
 from faltung.nn.layer import Layer
 from faltung.program.optimizer import OptimizerName
 from faltung.sklearn.estimator import ConvEstimator
-from faltung.sklearn.networks import AUTO, Recipe
+from faltung.sklearn.networks import AUTO
 from faltung.train import defaults
+from faltung.train.recipes import Recipe
 from faltung.train.schedule import ScheduleName
 from faltung.train.target_scale import scaled, unscaled
 

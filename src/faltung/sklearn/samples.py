@@ -63,9 +63,8 @@ def in_order(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array | 
     order = np.lexsort((weights, place))
     order = order[weights[order] > 0]
     chosen = weights[order]
-    whole = chosen.astype(np.int64)
-    if (whole == chosen).all() and whole.sum() <= MOST_TIMES * len(x):
-        return np.repeat(order, whole), None
+    if (np.rint(chosen) == chosen).all() and chosen.sum() <= MOST_TIMES * len(x):
+        return np.repeat(order, chosen.astype(np.int64)), None
     return order, None if (chosen == chosen[0]).all() else chosen / chosen.mean()
 
 

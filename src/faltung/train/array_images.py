@@ -181,13 +181,18 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
     values up to zero leave the image as it is. Of a volume the hottest slice is shown. ``size``: as
     for ``tile_images``.
     """
+    return png(overlaid(array, heat, size))
+
+
+def overlaid(array: npt.ArrayLike, heat: npt.ArrayLike, size: int) -> Pixels:
+    """The pixels of ``overlay``."""
     values, warm = np.asarray(array), np.asarray(heat, np.float64)
     if warm.ndim != values.ndim - 1 or not warm.size:
         raise FaltungError(
             f"heat.shape={warm.shape}: must have the axes of space of {values.shape}"
         )
     if is_series(values):
-        return png(enlarged(plot(values, warm), size))
+        return enlarged(plot(values, warm), size)
     if values.ndim == 2:  # a row for each channel, all under the same heat
         values, warm = values[np.newaxis], np.broadcast_to(warm, (len(values), len(warm)))
     while values.ndim > 3:
@@ -195,7 +200,7 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
         hottest = int(np.nan_to_num(warm).reshape(len(warm), -1).max(1).argmax())
         values, warm = values[:, hottest], warm[hottest]
     pixels = enlarged(picture(values), size)
-    return png(_mixed(pixels, _resized(warm, pixels.shape[:2])))
+    return _mixed(pixels, _resized(warm, pixels.shape[:2]))
 
 
 def _mixed(pixels: Pixels, warm: npt.NDArray[np.float64]) -> Pixels:

@@ -42,11 +42,15 @@ METRICS: Final = {
     "r2": "explained share of the variance",
 }
 
+# Steps of a short series: there the place of a step says something (an hour of the day), which the
+# mean over time of a TCN would lose.
+SHORT: Final = 32
 # The network for each kind of data; "maps" have a label for each position.
 USUAL = {
     "picture": "convnet",
     "maps": "unet",
     "series": "tcn",
+    "short series": "convnet",
     "volume": "resnet3d18",
     "text": "textcnn",
     "table": "mlp",

@@ -4,6 +4,7 @@ Chosen by measurement on small sets that other packages ship: benchmarks/results
 NumPy here: the help of the command line prints it.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from faltung.geometry.record import dataclass
@@ -12,6 +13,8 @@ from faltung.train import defaults
 # Fewer samples are trained on in smaller batches, so that an epoch has several.
 FEW: Final = 512
 SMALL_BATCH: Final = 16
+AT_LEAST: Final = 64  # steps in an epoch before batches grow
+CAREFUL: Final = 0.25  # of the rate that an estimator takes, for other networks than its own
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class Recipe:
     """What suits a network: steps in all, the fewest and the most epochs, the learning rate of
     adamw and its weight decay, smoothing of labels, and noise in standard deviations. In epochs of
     many batches, the fewest epochs have more steps.
+
+    ``batches``: the fewest and the most samples in a step, where more samples are trained on in
+    larger ones. ``decays``: the least and the most weight decay, where ``decay`` is that of one
+    sample, and shrinks with their number as if the loss were a sum.
     """
 
     steps: int
@@ -27,6 +34,8 @@ class Recipe:
     decay: float = defaults.DECAY
     smoothing: float = defaults.SMOOTHING
     jitter: float = 0.0
+    batches: tuple[int, int] | None = None
+    decays: tuple[float, float] | None = None
 
     def words(self) -> str:
         """As options of the command line."""
@@ -41,6 +50,20 @@ class Recipe:
         least, most = self.epochs
         return min(max(round(self.steps / max(batches, 1)), least), most)
 
+    def batch(self, samples: int) -> int:
+        """Samples in a step, of so many in an epoch."""
+        if self.batches is None:
+            return SMALL_BATCH if samples < FEW else defaults.BATCH
+        least, most = self.batches
+        return min(max(least, 1 << (max(samples // AT_LEAST, 1).bit_length() - 1)), most)
+
+    def shrink(self, samples: int) -> float:
+        """The weight decay for so many samples."""
+        if self.decays is None:
+            return self.decay
+        least, most = self.decays
+        return min(max(self.decay / samples, least), most)
+
 
 USUAL: Final = Recipe(600, (defaults.EPOCHS, 100))
 RECIPES: Final = {
@@ -50,14 +73,24 @@ RECIPES: Final = {
 }
 
 
+# Of scikit-learn's estimators, whose samples are tables or have positions: by cross-validation on
+# the small sets that scikit-learn ships and generates.
+ESTIMATORS: Final = {
+    "table": Recipe(1000, (40, 100), 0.04, 150, batches=(32, 256), decays=(0.05, 0.5)),
+    "grid": Recipe(1000, (8, 100), 0.02, 600, 0.1, 0.3, (32, 128), (0.05, 0.5)),
+}
+
+
 def recipe(net: str) -> Recipe:
     """The recipe of a network of the table."""
     return RECIPES.get(net, USUAL)
 
 
-def batch_of(samples: int) -> int:
-    """Samples in a step, of so many in an epoch."""
-    return SMALL_BATCH if samples < FEW else defaults.BATCH
+def of_estimator(positions: bool, own: bool) -> Recipe:
+    """The recipe of an estimator, whose network is its ``own`` or another."""
+    found = ESTIMATORS["grid" if positions else "table"]
+    assert found.lr is not None
+    return found if own else replace(found, lr=CAREFUL * found.lr)
 
 
 def settings_of(net: str, samples: int, given: dict[str, Any], tuned: bool) -> dict[str, Any]:
@@ -65,7 +98,7 @@ def settings_of(net: str, samples: int, given: dict[str, Any], tuned: bool) -> d
     training, whose rate and decay a recipe does not know.
     """
     found = recipe(net)
-    batch = given.get("batch", batch_of(samples))
+    batch = given.get("batch", found.batch(samples))
     made: dict[str, Any] = {"batch": batch, "epochs": found.length(-(-samples // max(batch, 1)))}
     if given.get("optimizer", defaults.OPTIMIZER) == defaults.OPTIMIZER and not tuned:
         made |= {"lr": found.lr, "decay": found.decay}

@@ -40,7 +40,7 @@ from faltung.train.report_sections import (
     text,
 )
 from faltung.train.run_format import version
-from faltung.train.terminal import percent
+from faltung.train.terminal import clean, percent
 
 __all__ = ["Mistake", "ReportData", "render", "write_report"]
 
@@ -105,7 +105,7 @@ def render(data: ReportData) -> str:
         calibration=reliability(data.calibration),
         seen=[drawn(np.asarray(one), SEEN, signed=False) for one in data.seen],
         table=data.table,
-        command=text(data.command, 2000),
+        command=clean(data.command),
         cost=costs(data.cost),
         config=list(settings(data.config)),
     )

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.train import terminal
-from faltung.train.array_images import enlarged, is_series, middle, overlay, picture, png, reduced
+from faltung.train.array_images import enlarged, is_series, middle, overlaid, picture, png, reduced
 from faltung.train.calibration import Calibration
 from faltung.train.confusion import Confusion
 from faltung.train.curves import Line, chart, sparkline
-from faltung.train.metrics import EpochMetrics, finite
+from faltung.train.metrics import EpochMetrics
 from faltung.train.scores import better
 
 Array = npt.NDArray[Any]
@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 MISTAKES, FILTERS = 24, 64  # how many of each are shown
 SEEN = 84  # pixels of a sample that training sees
 _MISTAKE, _FILTER = 112, 60  # pixels of their longer side
+_HEAT = 96  # of a photograph under its heat, which has no fine detail
 _LONGEST, _CLASS = 200, 60  # characters of a text, and of the name of a class
 
 
@@ -121,12 +122,9 @@ def figures(
         for name, score in best.scores.items():
             if score is not None:
                 yield text(_label(name)), terminal.number(score), f"epoch {best.epoch}"
-    if best is not None and (loss := finite(best.val_loss)) is not None:
-        yield (
-            "validation loss",
-            terminal.number(loss),
-            f"epoch {best.epoch}, which is kept",
-        )
+    if best is not None and best.val_loss is not None:
+        loss = terminal.number(best.val_loss)
+        yield "validation loss", loss, f"epoch {best.epoch}, which is kept"
     elif history:
         yield "loss", terminal.number(history[-1].loss), "last epoch, training"
     for key, unit in (("parameters", "numbers learnt"), ("macs", "multiply-adds a sample")):
@@ -235,10 +233,14 @@ def drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
     if is_series(values):
         return {"svg": sparkline(values)}
     values = middle(values[np.newaxis] if values.ndim == 2 else values)
-    # A large photograph is reduced.
-    apart = [slice(None, None, max(n // (4 * size), 1)) for n in values.shape[1:]]
-    pixels = picture(values[:, *apart], signed=signed)
+    pixels = picture(_thinned(values, size), signed=signed)
     return {"image": _image(reduced(enlarged(pixels, size), size))}
+
+
+def _thinned(values: Array, size: int) -> Array:
+    """A large photograph (channels, *space) of fewer pixels, before it is reduced to ``size``."""
+    rows, columns = (slice(None, None, max(n // (4 * size), 1)) for n in values.shape[-2:])
+    return values[..., rows, columns]
 
 
 def mistakes(
@@ -258,9 +260,9 @@ def _mistake(mistake: Mistake, classes: Sequence[str]) -> dict[str, Any]:
     picture = drawn(np.asarray(array), _MISTAKE, signed=False) if shown else {}
     heated: dict[str, Any] = {}
     if shown and mistake.heat is not None and "image" in picture:
-        made = overlay(np.asarray(array), mistake.heat, size=_MISTAKE)
-        uri = f"data:image/png;base64,{base64.b64encode(made).decode()}"
-        heated = {"heat": (uri, *picture["image"][1:])}
+        made = overlaid(_thinned(np.asarray(array), _MISTAKE), mistake.heat, _MISTAKE)
+        small = made if max(made.shape) <= _MISTAKE else reduced(made, _HEAT)
+        heated = {"heat": (_image(small)[0], *picture["image"][1:])}
     sure = mistake.confidence
     return (
         picture

@@ -26,7 +26,7 @@ from faltung.nn import build
 from faltung.program.memory import require_training
 from faltung.train.callbacks import watchers
 from faltung.train.checks import check_two_classes
-from faltung.train.defaults import HELD_OUT, LOSS, USUAL, USUAL_OF_DATA
+from faltung.train.defaults import HELD_OUT, LOSS, SHORT, USUAL, USUAL_OF_DATA
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
@@ -320,6 +320,8 @@ def _net_name(source: Source, net: str | None, data: str) -> str:
     if data in USUAL_OF_DATA:
         return USUAL_OF_DATA[data]
     kind = "maps" if _dense(source) else source.kind
+    if kind == "series" and source.shape[-1] <= SHORT:
+        kind = "short series"
     if kind not in USUAL:
         raise FaltungError(f"net: must be given, since there is no default for a {source.kind}")
     return USUAL[kind]

@@ -189,10 +189,11 @@ def _explained(model: Network, found: list[tuple[Any, ...]]) -> list[tuple[Any, 
     if not found or model.tokens or len(model.input_shape) < 3:
         return found
     try:
-        samples = np.stack([one[0] for one in found])
-        heat = model.explain(samples, target=[one[2] for one in found])
+        model.explained_layer()
     except FaltungError:  # no layer has more than one position
         return found
+    samples = np.stack([one[0] for one in found])
+    heat = model.explain(samples, target=[one[2] for one in found])
     return [(*one, each) for one, each in zip(found, heat, strict=True)]
 
 

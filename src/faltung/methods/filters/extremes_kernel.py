@@ -18,6 +18,7 @@ from faltung.codegen.vectors import Vectors
 from faltung.geometry.record import dataclass
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.filters.elements import KINDS
+from faltung.methods.filters.patch import own_slice
 
 # Words of a level in its table: the shift, and its runs from the first up to the last.
 LEVEL = 3
@@ -102,12 +103,7 @@ class ExtremesKernel(Kernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         v = Lanes(v.function, v.machine, self.dtype)
         f = v.function
-        # Thread t of T begins with item items * t // T: this rounds up to t, also where there are
-        # fewer threads than slices.
-        slices = f.word(given["slices"], 0)
-        reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
-        number = f.divmod(reached, given["items"])[0]
-        patch = v.at(given["scratch"], f.mul(number, given["room"]))
+        patch = own_slice(v, given, given["room"])
         best = v.at(patch, given["patch"])
         tail = f.value(f"alloca [{v.lanes} x {v.element}], align 64")
         with f.loop("%begin", "%end") as item:

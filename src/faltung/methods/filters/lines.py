@@ -21,7 +21,7 @@ from faltung.methods.base.kernel import Arguments
 from faltung.methods.filters.elements import Elements
 from faltung.methods.filters.patch import Load, PatchKernel
 from faltung.methods.filters.sums import Read, Rows, Sums, Taps, near_whole
-from faltung.methods.filters.window import Track, Window, windows
+from faltung.methods.filters.window import Track, Window, means
 
 # Taps from which sums that become whole numbers are made fast, and again where it may matter.
 QUICK = 21
@@ -64,6 +64,8 @@ class LinesKernel(PatchKernel):
 
     def rooms(self, lanes: int) -> tuple[int, ...]:
         """The strip, the patch, a row of sums, the transposed strip, a tail and a flag."""
+        # Tiles of rows, and squares that are transposed, are whole ones.
+        assert self.band % (lanes if self.turned else 1) == self.band % self.rows == 0
         pitch = self.pitch(lanes)
         taps = self.first.size if self.first else 1
         patch = (self.band + self.rows + taps) * self.vectors * lanes if self.first else 0
@@ -147,7 +149,7 @@ class LinesKernel(PatchKernel):
 
         if isinstance(self.first, Window):
             track = Track(v, place.patch, wide, 1, self.vectors)
-            windows(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
+            means(self.first, track, place.rows, lambda row: v.at(strip, f.mul(row, pitch)), emit)
             return
         with f.loop(0, place.rows, step=self.rows) as row:
             patch = v.at(place.patch, f.mul(row.index, wide))
@@ -172,18 +174,18 @@ class LinesKernel(PatchKernel):
             line = to.at(place.out, f.mul(f.add(place.row, row.index), given["out_row"]))
             line = to.at(line, place.column)
             if isinstance(self.second, Window):
-                self._row_of_windows(v, self.second, place, strip, line)
+                self._row_of_means(v, self.second, place, strip, line)
             else:
                 self._row_of_sums(v, given, place, strip, line)
 
-    def _row_of_windows(
+    def _row_of_means(
         self, v: Vectors, window: Window, place: "Place", strip: str, line: str
     ) -> None:
         def emit(at: Index, made: list[str]) -> None:
             self.store_tile(v, made, line, at, place.columns, place.tail)
 
         track = Track(v, strip, 1, self.across * v.lanes, self.across)
-        windows(window, track, place.columns, lambda at: v.at(place.sums, at), emit)
+        means(window, track, place.columns, lambda at: v.at(place.sums, at), emit)
 
     def _row_of_sums(
         self, v: Vectors, given: Arguments, place: "Place", strip: str, line: str

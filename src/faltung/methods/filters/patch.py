@@ -25,6 +25,19 @@ LINE, AHEAD = 64, 2
 Load = Callable[[str], list[str]]
 
 
+def own_slice(v: Vectors, given: Arguments, size: Index) -> str:
+    """The address of the thread's slice of ``scratch``, of ``size`` elements each; how many slices
+    there are is the number at ``slices``.
+    """
+    f = v.function
+    # Thread t of T begins with item items * t // T: this rounds up to t, also where there are fewer
+    # threads than slices.
+    slices = f.word(given["slices"], 0)
+    reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
+    number = f.divmod(reached, given["items"])[0]
+    return v.at(given["scratch"], f.mul(number, size))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PatchKernel(Kernel):
     """``source``, ``target``: how x and out are stored. vectors: of a tile. heap: what an item
@@ -67,12 +80,7 @@ class PatchKernel(Kernel):
         f, rooms = v.function, self.rooms(v.lanes)
         if not self.heap:
             return [f.value(f"alloca [{room} x {v.element}], align 64") for room in rooms]
-        # Thread t of T begins with item items * t // T: this rounds up to t, also where there are
-        # fewer threads than slices.
-        slices = f.word(given["slices"], 0)
-        reached = f.add(f.mul("%begin", slices), f.sub(given["items"], 1))
-        number = f.divmod(reached, given["items"])[0]
-        at, found = v.at(given["scratch"], f.mul(number, sum(rooms))), []
+        at, found = own_slice(v, given, sum(rooms)), []
         for room in rooms:
             found.append(at)
             at = v.at(at, room)

@@ -40,7 +40,7 @@ ACROSS = 4
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """A ``Line`` without its numbers. how: "even", "odd" or "" for weights; else the reduction."""
+    """A ``Line`` without its numbers. how: "even", "odd" or "" for weights; else "mean"."""
 
     axis: int
     size: int
@@ -129,8 +129,8 @@ def _pass(
         dtype=work,
         source=source,
         target=target,
-        first=_made(first, source),
-        second=_made(second, source),
+        first=_made(first),
+        second=_made(second),
         constant=tuple(line is not None and line.mode == "constant" for line in (first, second)),  # type: ignore[arg-type]
         rows=rows,
         vectors=vectors,
@@ -183,12 +183,13 @@ def _pass(
     return Pass(step, start, start + len(lines), order, scratch, cycles)
 
 
-def _made(line: Along | None, source: str) -> Taps | Window | None:
+def _made(line: Along | None) -> Taps | Window | None:
     if line is None:
         return None
     if line.how in ("even", "odd", ""):
         return Taps(line.size, line.how)
-    return Window(line.size, line.how, source.startswith("float"))
+    assert line.how == "mean"  # extremes are not made here
+    return Window(line.size)
 
 
 def _blocks(

@@ -1,9 +1,9 @@
-"""Maxima, minima and means of windows along an axis, by doubling.
+"""Means of windows along an axis, by doubling.
 
 Windows of two entries are made of two of one, those of four of two of two, and so on, in place: a
-window of n takes about log2(n) steps, whatever stands before it. A maximum is that of two windows
-of a power of two that overlap; a sum adds one of each power that n has, from small to large, so
-that the same entries make the same bits wherever they lie.
+window of n takes about log2(n) steps, whatever stands before it. A sum adds one of each power that
+n has, from small to large, so that the same entries make the same bits wherever they lie. (Maxima
+and minima have a kernel of their own: ``extremes_kernel.py``.)
 
 W. D. Hillis, G. L. Steele, "Data Parallel Algorithms", Communications of the ACM 29, 1986.
 """
@@ -17,13 +17,9 @@ from faltung.geometry.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The "max", "min" or "mean" of ``size`` entries. floats: of numbers that may be NaN, which an
-    extreme then is, too.
-    """
+    """The mean of ``size`` entries."""
 
     size: int
-    reduction: str
-    floats: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,46 +51,16 @@ def store(v: Vectors, address: str, vectors: list[str]) -> None:
         v.store(one, v.at(address, q * v.lanes))
 
 
-def windows(
+def means(
     window: Window,
     track: Track,
     outputs: str,
     sums: Callable[[str], str],
     emit: Callable[[str, list[str]], None],
 ) -> None:
-    """``emit`` the windows that begin at entries 0 .. ``outputs`` - 1. ``sums``: the address where
+    """``emit`` the means that begin at entries 0 .. ``outputs`` - 1. ``sums``: the address where
     those of an entry may lie meanwhile.
     """
-    if window.reduction == "mean":
-        _means(window, track, outputs, sums, emit)
-    else:
-        _extremes(window, track, outputs, emit)
-
-
-def _extremes(
-    window: Window, track: Track, outputs: str, emit: Callable[[str, list[str]], None]
-) -> None:
-    v, size, power = track.v, window.size, 1
-    while power * 2 <= size:
-        times = 4 if power * 4 <= size else 2
-        _multiply(window, track, outputs, power, times)
-        power *= times
-    f = v.function
-    with f.loop(0, outputs, step=track.step) as at:
-        found = track.load(at.index)
-        if size > power:
-            more = track.load(f.add(at.index, size - power))
-            found = [joined(v, window, a, b) for a, b in zip(found, more, strict=True)]
-        emit(at.index, found)
-
-
-def _means(
-    window: Window,
-    track: Track,
-    outputs: str,
-    sums: Callable[[str], str],
-    emit: Callable[[str, list[str]], None],
-) -> None:
     v, size = track.v, window.size
     f, power, offset = v.function, 1, 0
     count = v.constant(float(size))
@@ -114,31 +80,13 @@ def _means(
             offset += power
         if last:
             return
-        _multiply(window, track, outputs, power, 2)
+        _double(window, track, outputs, power)
         power *= 2
 
 
-def _multiply(window: Window, track: Track, outputs: str, power: int, times: int) -> None:
-    """Windows of ``times * power`` entries from those of ``power``, in place, as many as are
-    read.
-    """
+def _double(window: Window, track: Track, outputs: str, power: int) -> None:
+    """Windows of ``2 * power`` entries from those of ``power``, in place, as many as are read."""
     v, f = track.v, track.v.function
-    with f.loop(0, f.add(outputs, window.size - times * power), step=track.step) as at:
-        found = [track.load(f.add(at.index, k * power)) for k in range(times)]
-        while len(found) > 1:
-            found = [
-                [joined(v, window, a, b) for a, b in zip(one, two, strict=True)]
-                for one, two in zip(found[::2], found[1::2], strict=True)
-            ]
-        track.store(at.index, found[0])
-
-
-def joined(v: Vectors, window: Window, a: str, b: str) -> str:
-    """Two windows as one."""
-    if window.reduction == "mean":
-        return v.add(a, b)
-    better = v.compare("olt" if window.reduction == "max" else "ogt", a, b)
-    if window.floats:
-        nan = v.compare("uno", b, b)
-        better = v.function.value(f"or {v.flags} {better}, {nan}")
-    return v.select(better, b, a)
+    with f.loop(0, f.add(outputs, window.size - 2 * power), step=track.step) as at:
+        one, two = (track.load(f.add(at.index, k * power)) for k in (0, 1))
+        track.store(at.index, [v.add(a, b) for a, b in zip(one, two, strict=True)])
