@@ -27,9 +27,13 @@ def kind(found: Any) -> str:
     return "autofunction" if inspect.isroutine(found) or callable(found) else "autodata"
 
 
-def summary(found: Any) -> str:
+# What data is, which has no docstring.
+SAID = {"faltung.nets.NETS": "All of them: a dict from the name of a network to its ``Row``."}
+
+
+def summary(name: str, found: Any) -> str:
     """The first sentence of a docstring, as a cell of a table."""
-    text = (inspect.getdoc(found) or "").partition("\n\n")[0].replace("\n", " ")
+    text = SAID.get(name) or (inspect.getdoc(found) or "").partition("\n\n")[0].replace("\n", " ")
     return escaped(text).replace("``", "`").replace("|", r"\|")
 
 
@@ -40,12 +44,14 @@ def entries(place: str, module: Any, names: list[str]) -> str:
     for name in names:
         found = getattr(module, name)
         if len(names) > 1:
-            table.append(f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(found)} |")
+            table.append(
+                f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(f'{place}.{name}', found)} |"
+            )
         lines += ["", f".. {kind(found)}:: {place}.{name}"]
         if isinstance(found, type) and not issubclass(found, BaseException):
             lines += ["   :members:"]
         if kind(found) == "autodata":
-            lines += ["   :no-value:"]
+            lines += ["   :no-value:", "", f"   {SAID[f'{place}.{name}']}"]
     fence = "`" * 5
     return "\n".join([*table, "", fence + "{eval-rst}", *lines, fence])
 

@@ -4,7 +4,7 @@ On the code host it reads as a block with that line; on the site the explorer ru
 with the sections that the block names (``:only: window formula``; by default the window alone).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from docutils import nodes
@@ -27,7 +27,7 @@ class Window(SphinxDirective):
     """The block. A line that means no problem is a warning, and so an error of the build."""
 
     has_content = True
-    option_spec = {"only": directives.unchanged, "height": directives.nonnegative_int}
+    option_spec: ClassVar = {"only": directives.unchanged, "height": directives.nonnegative_int}
 
     def run(self) -> list[nodes.Node]:
         """Check the line, and leave a frame."""
