@@ -36,7 +36,7 @@ class Window(SphinxDirective):
         try:
             parse(line.strip())
         except FaltungError as error:
-            return [self.state.document.reporter.warning(str(error), line=self.lineno)]
+            raise self.error(f"explorer: {error}") from error
         only = self.options.get("only", "window")
         return [
             window(

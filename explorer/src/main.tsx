@@ -18,30 +18,44 @@ import { address, data, direction, line, only, problem, spec, visit } from "./st
 import { summary } from "./say";
 import { inputKind, kernelKind, reset } from "./values";
 
+// A page about a network begins with it; the convolution of the line comes after.
+const network = data.network?.title ?? data.fields?.[0]?.title;
+if (network !== undefined) document.title = `${network}, seen - Faltung`;
+
 function Head() {
-  let box: HTMLInputElement | null = null;
-  const part = only.value.length > 0;
   return (
     <header>
       <div class="head">
-        <h1 class={part ? "unseen" : undefined}>Convolution, seen</h1>
-        {!part && <Choice legend="Colours" quiet name="theme" value={theme.value}
-          options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
-          onChange={(next) => (theme.value = next)} />}
+        <h1 class={only.value.length ? "unseen" : undefined}>{network === undefined ? "Convolution, seen" : "A network, seen"}</h1>
+        {only.value.length === 0 && (
+          <Choice legend="Colours" quiet name="theme" value={theme.value}
+            options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
+            onChange={(next) => (theme.value = next)} />
+        )}
       </div>
-      <div class="line">
-        <label for="line" class={part ? "unseen" : undefined}>One line says it all, and is the address</label>
-        <div class="field">
-          <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
-            aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
-            ref={(found) => void (box = found)}
-            onInput={(event) => (line.value = event.currentTarget.value)} />
-          <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
-        </div>
-        <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
-          {problem.value || summary(spec.value, direction.value)}
-        </p>
-        {!part && <div class="row presets" role="group" aria-label="Examples">
+      {network === undefined && <Line />}
+    </header>
+  );
+}
+
+function Line() {
+  let box: HTMLInputElement | null = null;
+  const whole = only.value.length === 0;
+  return (
+    <div class="line">
+      <label for="line" class={whole ? undefined : "unseen"}>One line says it all, and is the address</label>
+      <div class="field">
+        <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
+          aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
+          ref={(found) => void (box = found)}
+          onInput={(event) => (line.value = event.currentTarget.value)} />
+        <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
+      </div>
+      <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
+        {problem.value || summary(spec.value, direction.value)}
+      </p>
+      {whole && (
+        <div class="row presets" role="group" aria-label="Examples">
           {PRESETS.map((preset) => (
             <button key={preset.name} type="button" title={preset.says}
               aria-pressed={line.value === preset.line && direction.value === (preset.direction ?? "forward")}
@@ -54,9 +68,9 @@ function Head() {
               {preset.name}
             </button>
           ))}
-        </div>}
-      </div>
-    </header>
+        </div>
+      )}
+    </div>
   );
 }
 
@@ -92,14 +106,14 @@ function Menu() {
 // anything to show renders nothing.
 function Page() {
   const shown = (name: string) => only.value.length === 0 || only.value.includes(name);
-  const first = shown("fields") && data.fields;
   return (
     <>
       <Head />
       {only.value.length === 0 && <Menu />}
       <main>
         {data.network && shown("network") && <Network />}
-        {first && <Fields />}
+        {data.fields && shown("fields") && <Fields />}
+        {network !== undefined && <Line />}
         {["window", "formula", "dense", "code"].some(shown) && (
           <div class="bench">
             <Panel />
@@ -111,7 +125,7 @@ function Page() {
             </div>
           </div>
         )}
-        {!first && shown("fields") && <Fields />}
+        {!data.fields && shown("fields") && <Fields />}
         {shown("processor") && <Processor />}
       </main>
     </>

@@ -38,6 +38,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def says(part: Any, text: str) -> None:
+    """Wait until an element says this: the page changes with the next frame."""
+    api = pytest.importorskip("playwright.sync_api")
+    api.expect(part).to_contain_text(text)
+
+
 def test_what_a_unit_sees(file: Path, chromium: Any) -> None:
     """A layer and a unit are chosen by keyboard, pointer and touch; words say what they see."""
     context = chromium.new_context(has_touch=True, viewport={"width": 1280, "height": 900})
@@ -53,18 +59,18 @@ def test_what_a_unit_sees(file: Path, chromium: Any) -> None:
         view.keyboard.press(key)
     part.get_by_label("column", exact=True).focus()
     view.keyboard.press("Home")
-    assert "Unit 2, 0 of conv1 sees rows 1 to 3, columns 0 to 1" in status.inner_text()
+    says(status, "Unit 2, 0 of conv1 sees rows 1 to 3, columns 0 to 1")
     part.locator(".layer[aria-pressed=true]").focus()
     view.keyboard.press("ArrowDown")
-    assert "parallel1.one sees rows 1 to 3" in status.inner_text()
+    says(status, "parallel1.one sees rows 1 to 3")
     box = part.locator("svg.grid").bounding_box()
     assert box
     part.locator("svg.grid").tap(position={"x": box["width"] - 2, "y": 2})
-    assert "Unit 0, 11" in status.inner_text()
+    says(status, "Unit 0, 11")
     part.get_by_role("button", name="unit 6, 6").click()
-    assert part.locator("svg.input").count() == 2  # what is allowed, and what is measured
+    says(part, "what it uses, by gradients")
     part.get_by_text("as a table").click()
-    assert part.locator("tbody tr").count() == 6
+    says(part.locator("tbody tr").nth(5), "linear1")
     assert asked == [file.as_uri()]
 
 
@@ -79,14 +85,15 @@ def test_a_network_at_work(file: Path, chromium: Any) -> None:
     assert HOSTILE in part.locator(".answers").inner_text()
     large = part.locator(".large .one-map")
     large.hover()
-    assert "What this unit sees." in part.locator(".large").inner_text()
+    says(part.locator(".large"), "What this unit sees.")
     part.get_by_role("button", name="What does this unit see?").click()
-    assert "of conv1 sees" in view.locator("#fields").get_by_role("status").inner_text()
+    says(view.locator("#fields").get_by_role("status"), "of conv1 sees")
     part.get_by_role("button", name="Next").click()
-    assert part.locator(".branch").count() == 2 and HOSTILE in part.inner_text()
+    says(part.locator(".beside-each-other"), HOSTILE)
+    assert part.locator(".branch").count() == 2
     part.get_by_role("button", name="map 0").first.focus()
     view.keyboard.press("ArrowRight")
-    assert "Map 1 of parallel1" in part.locator(".large").inner_text().replace("\u200b", "")
+    says(part.locator(".large"), "Map 1 of parallel1")
     part.get_by_label("the network", exact=True).check()
     part.get_by_role("button", name="Play").click()
     part.get_by_role("button", name="Pause").click()

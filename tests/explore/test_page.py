@@ -1,4 +1,4 @@
-"""The page in a browser: every control, by mouse, keyboard and touch; small, dark and still; nothing
+"""The page in a browser: every control, by mouse, keyboard and touch; small, dark, still; nothing
 leaves it, nothing is said in its console, and axe finds nothing serious.
 """
 
@@ -11,6 +11,10 @@ from explore.conftest import Opener
 import faltung
 
 SECTIONS = ("window", "formula", "dense", "code")
+
+
+def shape(*sizes: int) -> str:
+    return "\N{MULTIPLICATION SIGN}".join(map(str, sizes))
 
 
 def show(page: Any, line: str, direction: str = "forward") -> None:
@@ -55,7 +59,7 @@ def over(page: Any, grid: str, row: int, column: int, cells: tuple[int, int]) ->
 def test_the_line_is_the_address_and_says_what_is_wrong(explorer: Any) -> None:
     page = explorer
     show(page, "n1 c3>8 12x12 k3 s2 p1 d2")
-    assert "1×8×5×5" in page.inner_text("#problem")
+    assert shape(1, 8, 5, 5) in page.inner_text("#problem")
     page.fill("#line", "c1>1 8 k9")
     with pytest.raises(faltung.FaltungError) as error:
         faltung.parse("c1>1 8 k9")
@@ -104,7 +108,7 @@ def test_sliders_and_fields_write_the_line(explorer: Any) -> None:
     assert len(faltung.parse(line(page)).axes) == 1
     page.get_by_label("kernel", exact=True).fill("9")
     page.get_by_label("size", exact=True).fill("2")  # the kernel gives way
-    assert page.inner_text("#problem").startswith("3×4×2")
+    assert page.inner_text("#problem").startswith(shape(3, 4, 2))
 
 
 def test_what_an_output_reads_and_what_an_input_feeds(explorer: Any) -> None:
@@ -211,7 +215,7 @@ def test_from_dense_to_convolution(explorer: Any) -> None:
     assert "output [0, 0], input [0, 0]: weight w[1, 1]" in dense.inner_text()
     text = dense.inner_text()
     assert "163,328" in text and "387,072" in text  # GoogLeNet's 3a, without biases
-    dense.get_by_label("1×1 convolutions that make it cheap").uncheck()
+    dense.get_by_label("convolutions that make it cheap").uncheck()
     assert "416" in dense.inner_text()
 
 

@@ -1,127 +1,96 @@
-"""Exercises: their answers are those of the arrays themselves."""
+"""Questions: the answers hold in arrays, and what is typed is read."""
 
-import re
+from math import prod
+from random import Random
 
 import numpy as np
 import pytest
 
 import faltung
-from faltung.explore.questions import LEVELS, TOPICS, Question, questions
-from faltung.geometry.errors import FaltungError
-
-EVERY = [pytest.param(topic, level, id=f"{topic} {level}") for topic in TOPICS for level in LEVELS]
+from faltung.explore.questions import LEVELS, STATEMENTS, TOPICS, Question, questions
 
 
-@pytest.mark.parametrize(("topic", "level"), EVERY)
-def test_answers_are_those_of_arrays(topic: str, level: int) -> None:
-    asked = questions(12, seed=5, level=level, topics=[topic])
-    assert len({one.text for one in asked}) >= 4
-    for one in asked:
-        assert one.right(one.said) is True
-        spec = faltung.parse(one.line)
-        if topic in FOUND:
-            assert FOUND[topic](one, spec) == one.answer, one.text
+def test_answers_hold_in_arrays() -> None:
+    """What follows from geometry is what the convolution itself does."""
+    for level in LEVELS:
+        for question in questions(level, 40, level=level):
+            if not question.spec:
+                continue
+            spec = faltung.parse(question.spec)
+            assert str(spec) == question.spec
+            answer = question.answer
+            w = np.zeros(spec.weight_shape, np.float32)
+            if question.topic == "size":
+                assert answer == spec.output
+            elif question.topic == "padding":
+                assert (answer,) == spec.padding and spec.output == spec.size
+            elif question.topic == "stride" and isinstance(answer, bool):
+                assert answer == (spec.size[0] % spec.stride[0] == 0)
+            elif question.topic == "stride":
+                assert answer == (-(-spec.size[0] // spec.stride[0]),) == spec.output
+            elif question.topic == "parameters":
+                bias = spec.channels_out if "with a bias" in question.text else 0
+                assert answer == (prod(w.shape) + bias,)
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in re.findall(r"-?\d+", text)]
+def test_reads_is_a_row_of_the_matrix() -> None:
+    for seed in range(30):
+        question = TOPICS["reads"].make(Random(seed), 1 + seed % 3)
+        assert isinstance(question.answer, tuple)
+        spec = faltung.parse(question.spec)
+        (output,) = (int(n) for n in question.text.split("does output ")[1].split()[:1])
+        matrix = faltung.conv_to_dense(
+            np.ones(spec.weight_shape, np.float32),
+            spec.input_shape[1:],
+            stride=spec.stride,
+            padding=spec.padding,
+            dilation=spec.dilation,
+        )
+        inside = [i for i in question.answer if 0 <= i < spec.size[0]]
+        assert np.flatnonzero(matrix[output]).tolist() == inside
 
 
-def _outputs(spec: faltung.ConvSpec) -> np.ndarray:
-    x, w = np.zeros(spec.input_shape), np.zeros(spec.weight_shape)
-    options = {"stride": spec.stride, "padding": spec.padding, "dilation": spec.dilation}
-    return faltung.conv(x, w, **options)
+def test_flip_is_numpys() -> None:
+    for seed in range(30):
+        question = TOPICS["flip"].make(Random(seed), 1 + seed % 3)
+        x, w = (
+            [int(n) for n in question.text.split(f"{name} = [")[1].split("]")[0].split(",")]
+            for name in "xw"
+        )
+        turned = "convolution of mathematics" in question.text
+        assert turned == question.spec.endswith("flip")
+        want = np.convolve(x, w, "valid") if turned else np.correlate(x, w, "valid")
+        assert question.answer == tuple(want.tolist())
 
 
-def _window(one: Question, spec: faltung.ConvSpec) -> tuple[int, int]:
-    """The first and the last entry of the padded array with which an output changes."""
-    axis = spec.axes[0]
-    output = int(re.search(r"output (\d+)", one.text)[1])  # type: ignore[index]
-    ones = np.ones((1, 1, axis.kernel))
-    given = np.eye(axis.padded)[:, np.newaxis]
-    made = faltung.conv(given, ones, stride=axis.stride, dilation=axis.dilation)
-    read = np.flatnonzero(made[:, 0, output]) - axis.lo
-    return int(read[0]), int(read[-1])
-
-
-def _flip(one: Question, spec: faltung.ConvSpec) -> tuple[int, ...]:
-    x, w = (np.array(_numbers(part)) for part in re.findall(r"\[(.*?)\]", one.text))
-    made = np.convolve(x, w, "valid") if spec.flip else np.correlate(x, w, "valid")
-    return tuple(made.tolist())
-
-
-def _padding(one: Question, spec: faltung.ConvSpec) -> tuple[int, int]:
-    axis = spec.axes[0]
-    assert axis.output == axis.size
-    p = axis.extent - 1
-    return p // 2, -(-p // 2)
-
-
-FOUND = {
-    "size": lambda one, spec: _outputs(spec).shape[2:],
-    "window": _window,
-    "flip": _flip,
-    "padding": _padding,
-    "stride": lambda one, spec: _outputs(spec).shape[2] == spec.size[0] // spec.stride[0],
-    "parameters": lambda one, spec: (
-        np.zeros(spec.weight_shape).size + ("with bias" in one.text) * spec.channels_out,
-    ),
-    "ladder": lambda one, spec: (
-        np.prod(spec.size) ** 2,
-        np.prod(spec.size) * np.prod(spec.kernel),
-        np.prod(spec.kernel),
-    ),
-    "cost": lambda one, spec: (_outputs(spec).size * np.prod(spec.weight_shape[1:]),),
-}
-
-
-def test_receptive_fields_by_what_changes() -> None:
-    for one in questions(8, seed=2, level=3, topics=["field"]):
-        x = np.zeros((129, 1, 129))
-        np.einsum("iji->ij", x)[:, 0] = 1  # one entry in each sample
-        for kernel, more in re.findall(r"kernel (\d)((?:, \w+ \d)*)", one.text):
-            options = {word: int(number) for word, number in re.findall(r"(\w+) (\d)", more)}
-            x = faltung.conv(x, np.ones((1, 1, int(kernel))), padding="same", **options)
-        read = np.flatnonzero(x[:, 0, x.shape[2] // 2])
-        assert (read[-1] - read[0] + 1,) == one.answer, one.text
-
-
-def test_the_same_seed_asks_the_same() -> None:
-    assert questions(20, seed=4, level=2) == questions(20, seed=4, level=2)
-    assert questions(20, seed=4, level=2) != questions(20, seed=5, level=2)
+def test_a_seed_is_a_list() -> None:
+    first = list(questions(3, 24))
+    assert first == list(questions(3, 24)) != list(questions(4, 24))
+    assert [each.level for each in first] == [1] * 8 + [2] * 8 + [3] * 8
+    assert [each.topic for each in first[:8]] == list(TOPICS)
+    assert len({each.text for each in questions(0, 60)}) == 60
+    many = list(questions(0, 20, ["truth"], 1))  # more than there are
+    assert len(many) == 20 and {each.level for each in many} == {1}
+    assert {row[0] for row in STATEMENTS} == set(LEVELS)
 
 
 @pytest.mark.parametrize(
-    ("said", "right"),
-    [
-        ("1, 2", True),
-        ("1 2", True),
-        ("(1,2)", True),
-        ("2, 1", False),
-        ("1", None),
-        ("1, 2, 3", None),
-        ("one, two", None),
-        ("1, " + "9" * 5000, None),
-        ("", None),
-    ],
-)
-def test_what_is_an_answer(said: str, right: bool | None) -> None:
-    assert Question("size", "?", (1, 2), "", "").right(said) is right
+    ("typed", "read"),
+    [("3", (3,)), ("3 4", (3, 4)), ("(3, 4)", (3, 4)), (" -1;2 ", (-1, 2)), ("1 and 2", (1, 2)),
+     ("", None), ("three", None), ("3.5", None), ("9" * 40, None), ("3 x", (3,))],
+)  # fmt: skip
+def test_what_is_typed(typed: str, read: tuple[int, ...] | None) -> None:
+    assert Question("size", 1, "?", (0,), "because").read(typed) == read
 
 
-@pytest.mark.parametrize(("said", "right"), [("YES", True), ("n", False), ("1", None)])
-def test_yes_or_no(said: str, right: bool | None) -> None:
-    assert Question("stride", "?", True, "", "").right(said) is right
+def test_truth_is_read() -> None:
+    question = Question("truth", 1, "?", False, "because")
+    said = [question.read(each) for each in ("No", "false", "t", "YES", "1", "")]
+    assert said == [False, False, True, True, None, None]
+    assert question.said == "false" and question.form == "true or false"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"count": 0}, "count=0: must be at least 1"),
-        ({"level": 4}, "level=4: must be 1, 2 or 3"),
-        ({"topics": ["siz"]}, "topic='siz': must be one of size, .*; did you mean size"),
-    ],
-)
-def test_what_there_is_not(given: dict[str, object], message: str) -> None:
-    with pytest.raises(FaltungError, match=message):
-        questions(**given)  # type: ignore[arg-type]
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"level": 4}, {"topics": ["sizes"]}, {"seed": -1}])
+def test_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^(count|level|topic|seed)="):
+        questions(**{"seed": 0, "count": 3, **wrong})  # type: ignore[arg-type]

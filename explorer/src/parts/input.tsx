@@ -122,7 +122,11 @@ function Ground({ net, sample, width, height, slice, warm }: GroundProps) {
     return picture(levels, h, w, at * h * w * levels.shape[3]!);
   }, [levels, kind, warm, slice, net]);
   if (uri) {
-    return <image href={uri} width={width} height={height} preserveAspectRatio="none" />;
+    // Of a few entries each is to be seen; a photograph is a photograph.
+    const photo = Math.max(width, height) > 64 ? "photo" : "";
+    return (
+      <image class={photo} href={uri} width={width} height={height} preserveAspectRatio="none" />
+    );
   }
   const curves = kind === "series" && levels ? <Curves levels={levels} width={width} /> : null;
   const lines = !curves && !warm && Math.max(width, net.input.length > 2 ? height : 0) <= 64;

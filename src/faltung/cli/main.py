@@ -30,7 +30,7 @@ COMMANDS = {
     "bench": "time a trained network, or an ONNX model beside other runtimes",
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",
-    "see": "write a page on which a convolution moves, to learn from and to pass on",
+    "see": "write a page on which a convolution moves",
     "quiz": "ask and explain exercises about convolutions",
     "explain": "explain a convolution: what it costs, and how it would run",
     "doctor": "check what this computer can do, and report problems",

@@ -1,111 +1,155 @@
-"""``faltung quiz``: exercises about convolutions, with answers that are checked and explained."""
+"""``faltung quiz``: questions about convolutions, their answers, and why."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from faltung.cli.line import line
+from faltung.cli.ending import stopped, when_stopped
 
 if TYPE_CHECKING:
     from faltung.explore.questions import Question
 
 HELP = """\
-Each question wants a number, some numbers, or yes or no; then comes the right
-answer and how to find it. An empty line passes, q ends the quiz.
+Sizes, padding, strides, parameters, receptive fields, what an output reads, the
+flip, and statements that may be true. Each answer is explained, and the line of
+text below it shows the case in `faltung see`. The same seed gives the same
+questions. An empty line gives up a question; Ctrl-D or Ctrl-C ends, with the
+score so far. Answers are also read from a pipe, one a line.
 
-topics: size, flip, padding, window, stride, parameters, ladder, cost, field
-
-The same seed asks the same questions, so a class can compare its scores, and
---show prints them with the answers, for whoever teaches.
+topics:
+{topics}
 
 examples:
   faltung quiz
-  faltung quiz --level 2 --topic padding --topic stride
-  faltung quiz --seed 7 --count 20 --show
+  faltung quiz --topic padding --topic stride --level 2
+  faltung quiz --seed 7 --count 20 --show      # for teachers: with the answers
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``quiz``."""
-    parser.epilog = HELP
+    from faltung.explore.questions import LEVELS, TOPICS
+
+    rows = (f"  {name:<12}{topic.says}" for name, topic in TOPICS.items())
+    parser.epilog = HELP.format(topics="\n".join(rows))
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="(default: 10)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     parser.add_argument(
-        "--count", type=int, default=9, metavar="N", help="how many questions (default: 9)"
+        "--topic",
+        action="append",
+        choices=tuple(TOPICS),
+        metavar="NAME",
+        help="of one topic; may be repeated (default: all in turn)",
     )
     parser.add_argument(
-        "--level", type=int, default=1, metavar="L", help="1, 2 or 3: how hard (default: 1)"
+        "--level",
+        type=int,
+        choices=tuple(map(str, LEVELS)),
+        metavar="N",
+        help="1, 2 or 3 (default: rising from 1 to 3)",
     )
-    parser.add_argument(
-        "--topic", action="append", default=[], metavar="NAME", help="ask about this; repeatable"
-    )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="which questions (default: others each time)"
-    )
-    parser.add_argument("--show", action="store_true", help="print questions and answers")
-    parser.add_argument("--json", action="store_true", help="print them as one JSON object")
+    parser.add_argument("--show", action="store_true", help="ask nothing: print all answers")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; asks nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, or print."""
+    """Ask, or show; 130 after Ctrl-C."""
     from faltung.explore.questions import questions
 
-    seed = arguments.seed
-    if seed is None:
-        import random
-
-        seed = random.randrange(1000)
-    asked = questions(
-        arguments.count, seed=seed, level=arguments.level, topics=tuple(arguments.topic)
-    )
+    found = list(questions(arguments.seed, arguments.count, arguments.topic or (), arguments.level))
     if arguments.json:
-        print(json.dumps({"seed": seed, "questions": [_row(each) for each in asked]}, indent=2))
-    elif arguments.show:
-        for number, each in enumerate(asked, 1):
-            print(f"{number}. {each.text}\n   {each.said}  ({each.why})")
-    else:
-        _ask(asked, seed, arguments.level)
+        rows = [
+            {
+                "topic": each.topic,
+                "level": each.level,
+                "question": each.text,
+                "answer": each.answer,
+                "why": each.why,
+                "spec": each.spec or None,
+            }
+            for each in found
+        ]
+        print(json.dumps({"seed": arguments.seed, "questions": rows}, indent=2))
+        return 0
+    if arguments.show:
+        for number, question in enumerate(found, 1):
+            print("\n".join((*_asked(number, len(found), question), f"   {question.said}")))
+            print("\n".join((*_explained(question), "")))
+        return 0
+    return _ask(found)
+
+
+def _ask(found: list["Question"]) -> int:
+    """All questions, until the answers end."""
+    right, told = 0, 0
+    when_stopped(lambda: _score(right, told))
+    try:
+        for number, question in enumerate(found, 1):
+            print("\n".join(_asked(number, len(found), question)))
+            given = _answer(question)
+            told += 1
+            if given == question.answer:
+                right += 1
+                print("Right.")
+            else:
+                print(f"{'The answer is' if given is None else 'No:'} {question.said}")
+            print("\n".join((*_explained(question), "")), flush=True)
+    except EOFError:
+        print()
+    except KeyboardInterrupt:
+        return stopped()
+    print(_score(right, told))
     return 0
 
 
-def _row(one: "Question") -> dict[str, object]:
-    answer = one.answer if isinstance(one.answer, bool) else list(one.answer)
-    return {
-        "topic": one.topic,
-        "text": one.text,
-        "answer": answer,
-        "why": one.why,
-        "line": one.line,
-    }
-
-
-def _ask(asked: Sequence["Question"], seed: int, level: int) -> None:
-    right = answered = 0
-    for number, one in enumerate(asked, 1):
-        print(f"\n{number} of {len(asked)}  {one.text}")
-        said = _answer(one)
-        if said is None:
-            break
-        answered += 1
-        good = one.right(said) if said else False
-        right += bool(good)
-        verdict = "Right" if good else f"The answer is {one.said}"
-        print(f"{verdict}: {one.why}.")
-        if not good:
-            print(f'See it: faltung see "{one.line}"')
-    print(f"\n{right} of {answered} right. The same questions: --seed {seed} --level {level}")
-
-
-def _answer(one: "Question") -> str | None:
-    """What is typed, asked for again until it is an answer; "" to pass, None at the end."""
+def _answer(question: "Question") -> tuple[int, ...] | bool | None:
+    """What is typed, asked for again until it can be read; None for an empty line."""
     while True:
-        print(f"({one.form}) ", end="", flush=True)
-        typed = sys.stdin.readline()
-        if not typed or typed.strip().lower() in ("q", "quit", "exit"):
-            if not sys.stdin.isatty():
-                print()
+        typed = _typed("> ")
+        if not typed.strip():
             return None
-        said = typed.strip()
-        if not said or one.right(said) is not None:
-            return said
-        print(f"{line(said)[:60]}: must be {one.form}; an empty line passes, q ends the quiz")
+        given = question.read(typed)
+        if given is not None:
+            return given
+        print(f"Type {question.form}, or nothing to see the answer.")
+
+
+def _typed(prompt: str) -> str:
+    """A line of the standard input; a prompt only for a terminal. EOFError: there is none."""
+    if sys.stdin is None:
+        raise EOFError
+    if sys.stdin.isatty():
+        return input(prompt)
+    typed = sys.stdin.readline()
+    if not typed:
+        raise EOFError
+    print(prompt + typed.rstrip("\n"))
+    return typed
+
+
+def _wrapped(text: str, indent: str = "   ") -> Iterable[str]:
+    from textwrap import wrap
+
+    return wrap(text, 79, initial_indent=indent, subsequent_indent="   ", break_on_hyphens=False)
+
+
+def _asked(number: int, count: int, question: "Question") -> Iterable[str]:
+    yield f"{number} of {count}, {question.topic}, level {question.level}"
+    yield from _wrapped(question.text)
+
+
+def _explained(question: "Question") -> Iterable[str]:
+    why = question.why
+    if len(first := why.split()[0]) > 1 and first.isalpha():  # a word, not a formula
+        why = why[0].upper() + why[1:]
+    yield from _wrapped(f"{why}.")
+    if question.spec:
+        yield f'   faltung see "{question.spec}"'
+
+
+def _score(right: int, told: int) -> str:
+    if not told:
+        return "no question was answered"
+    return f"{right} of {told} right"

@@ -1,358 +1,317 @@
-"""Exercises about convolutions: made from a seed, answered by the geometry that everything uses.
+"""Questions about convolutions, drawn by a seed; the answers are computed by ``geometry``.
 
-A question is about one problem on one line, as ``faltung see`` takes it, so that whoever got it
-wrong can look at it move. No answer is stored: each follows from ``geometry/``.
+A topic is a row of ``TOPICS``: a function of a generator and a level that makes one question.
+Levels: 1 small numbers, odd kernels; 2 even kernels, larger strides; 3 dilation and groups.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import one_of, show, whole
-from faltung.geometry.conv import ConvSpec
+from faltung.geometry.check import one_of, whole
+from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.field import receptive_field
+from faltung.geometry.padding import pads
 from faltung.geometry.record import dataclass
-from faltung.geometry.text import parse
 
 LEVELS = (1, 2, 3)
-YES, NO = ("y", "yes", "true", "right"), ("n", "no", "false", "wrong")
+YES = ("y", "yes", "t", "true", "right")
+NO = ("n", "no", "f", "false", "wrong")
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Question:
-    """One exercise.
-
-    Attributes
-    ----------
-    topic : str
-        A key of ``TOPICS``.
-    text : str
-        What is asked.
-    answer : bool or tuple of int
-        Yes or no, or whole numbers in this order.
-    why : str
-        How one finds it.
-    line : str
-        The problem as ``faltung see`` takes it.
+    """One question. ``answer``: whole numbers, or whether a statement is true; ``why``: how one
+    finds it; ``spec``: the line of text that the explorer shows, empty where there is none.
     """
 
     topic: str
+    level: int
     text: str
-    answer: bool | tuple[int, ...]
+    answer: tuple[int, ...] | bool
     why: str
-    line: str
-
-    def right(self, said: str) -> bool | None:
-        """Whether what somebody said is right; None where it is no answer to this question."""
-        word = said.strip().lower().rstrip(".")
-        if isinstance(self.answer, bool):
-            return self.answer if word in YES else not self.answer if word in NO else None
-        if not re.fullmatch(r"[\s\d,;()x-]+", word):
-            return None
-        numbers = tuple(map(int, re.findall(r"(?<!\d)-?\d{1,18}(?!\d)", word)))
-        return numbers == self.answer if len(numbers) == len(self.answer) else None
-
-    @property
-    def form(self) -> str:
-        """What an answer looks like."""
-        if isinstance(self.answer, bool):
-            return "yes or no"
-        count = len(self.answer)
-        return "a number" if count == 1 else f"{count} numbers, as in {', '.join('12345'[:count])}"
+    spec: str = ""
 
     @property
     def said(self) -> str:
         """The answer as one writes it."""
         if isinstance(self.answer, bool):
-            return "yes" if self.answer else "no"
-        return ", ".join(map(str, self.answer))
+            return "true" if self.answer else "false"
+        return " ".join(map(str, self.answer))
+
+    @property
+    def form(self) -> str:
+        """What to type."""
+        if isinstance(self.answer, bool):
+            return "true or false"
+        many = len(self.answer)
+        return "a number" if many == 1 else "the numbers, in order"
+
+    def read(self, typed: str) -> tuple[int, ...] | bool | None:
+        """An answer as it was typed; None if it is none."""
+        if isinstance(self.answer, bool):
+            word = typed.strip().lower()
+            return True if word in YES else False if word in NO else None
+        words = re.split(r"[\s,;x()\[\]]+", typed.strip().lower().replace("and", " "))
+        found = [word for word in words if word]
+        if not found or not all(NUMBER.fullmatch(word) for word in found):
+            return None
+        return tuple(map(int, found))
 
 
-def questions(
-    count: int = 10, *, seed: int = 0, level: int = 1, topics: Sequence[str] = ()
-) -> list[Question]:
-    """Exercises, no two the same where that is possible.
-
-    Parameters
-    ----------
-    count : int
-        How many, at least 1.
-    seed : int
-        The same seed makes the same exercises.
-    level : {1, 2, 3}
-        1: stride and padding; 2: also dilation, groups, even kernels; 3: two axes that differ.
-    topics : sequence of str
-        Keys of ``TOPICS``, asked in turn; by default all of them.
-
-    Returns
-    -------
-    list of Question
-        In the order in which they are to be asked.
-
-    Raises
-    ------
-    ValueError
-        A count, seed, level or topic that there is not.
-
-    Examples
-    --------
-    >>> one = questions(1, seed=3, topics=["size"])[0]
-    >>> one.right(one.said)
-    True
-    """
-    whole("count", count, 1)
-    whole("seed", seed, 0)
-    if level not in LEVELS:
-        raise FaltungError(f"level={show(level)}: must be 1, 2 or 3")
-    for topic in topics:
-        one_of("topic", topic, tuple(TOPICS))
-    chosen = list(topics or TOPICS)
-    made: list[Question] = []
-    for number in range(count):
-        topic = chosen[number % len(chosen)]
-        found = None
-        for attempt in range(20):
-            random = Random(f"{seed} {level} {topic} {number} {attempt}")
-            found = TOPICS[topic].make(random, level)
-            if all(found.text != each.text for each in made):
-                break
-        assert found is not None
-        made.append(found)
-    return made
-
-
-# Problems -----------------------------------------------------------------------------------------
-
-
-def _axis(random: Random, level: int) -> str:
-    """The words of one axis: size, kernel, stride, dilation, padding."""
-    kernel = random.choice((2, 3, 4, 5) if level > 1 else (3, 5))
-    dilation = random.choice((1, 2, 3)) if level > 1 else 1
-    stride = random.choice((1, 2, 3))
-    lo = random.randrange(0, kernel)
-    hi = lo if level == 1 else random.randrange(0, kernel)
-    size = random.randrange(dilation * (kernel - 1) + 1, 16)
-    return f"{size} {kernel} {stride} {dilation} {lo} {hi}"
-
-
-def _problem(random: Random, level: int, channels: str = "c1>1") -> ConvSpec:
-    axes = [_axis(random, level).split() for _ in range(2 if level > 2 else 1)]
-    size, kernel, stride, dilation = ("x".join(part) for part in list(zip(*axes, strict=True))[:4])
-    padding = "x".join(f"({axis[4]},{axis[5]})" for axis in axes)
-    return parse(f"{channels} {size} k{kernel} s{stride} d{dilation} p{padding}")
-
-
-def _said(axis: Axis) -> str:
-    """An axis in words, without what is usual."""
-    parts = [f"kernel {axis.kernel}", f"stride {axis.stride}" * (axis.stride > 1)]
-    parts.append(f"dilation {axis.dilation}" * (axis.dilation > 1))
-    if axis.lo == axis.hi:
-        parts.append(f"padding {axis.lo} on both sides" * (axis.lo > 0))
-    else:
-        parts.append(f"padding {axis.lo} before and {axis.hi} after")
-    return f"input of {axis.size}, " + ", ".join(part for part in parts if part)
-
-
-def _each(spec: ConvSpec) -> str:
-    if spec.rank == 1:
-        return f"An {_said(spec.axes[0])}."
-    return " ".join(f"Axis {i}: {_said(axis)}." for i, axis in enumerate(spec.axes))
-
-
-def _formula(axis: Axis) -> str:
-    return (
-        f"floor(({axis.size} - {axis.dilation}*({axis.kernel} - 1) - 1 + {axis.lo} + {axis.hi})"
-        f" / {axis.stride}) + 1 = {axis.output}"
-    )
-
-
-# Topics -------------------------------------------------------------------------------------------
-
-
-def _size(random: Random, level: int) -> Question:
-    spec = _problem(random, level)
-    each = "" if spec.rank == 1 else " along each axis"
-    why = "; ".join(map(_formula, spec.axes))
-    text = f"{_each(spec)} How many outputs are there{each}?"
-    return Question("size", text, spec.output, why, str(spec))
-
-
-def _padding(random: Random, level: int) -> Question:
-    kernel = random.choice((2, 4, 6, 8) if level > 1 else (2, 3, 4, 5, 6, 7, 9, 11))
-    dilation = random.choice((1, 2)) if level > 2 else 1
-    size = random.randrange(12, 20)
-    spec = parse(f"c1>1 {size} k{kernel} d{dilation} psame")
-    axis = spec.axes[0]
-    more = f" and dilation {dilation}" if dilation > 1 else ""
-    total = axis.extent - 1
-    return Question(
-        "padding",
-        f'padding="same" for a kernel of {kernel}{more}: how many entries before, and after?',
-        (axis.lo, axis.hi),
-        f"p = d(h-1) = {total} in all: floor(p/2) = {axis.lo} before, ceil(p/2) = {axis.hi} after",
-        str(spec),
-    )
-
-
-def _stride(random: Random, level: int) -> Question:
-    stride = random.randrange(2, 4 + level)
-    kernel = random.choice((3, 5))
-    size = random.randrange(stride + 4, 30)
-    spec = parse(f"c1>1 {size} k{kernel} s{stride} psame")
-    shortcut, output = size // stride, spec.output[0]
-    return Question(
-        "stride",
-        f'An axis of {size}, padding="same", stride {stride}: has the output floor(H/s) = '
-        f"{shortcut} entries?",
-        shortcut == output,
-        f"it has ceil(H/s) = {output}"
-        + (": both agree, for the stride divides the size" if shortcut == output else ""),
-        str(spec),
-    )
-
-
-def _parameters(random: Random, level: int) -> Question:
-    groups = random.choice((1, 2, 4)) if level > 1 else 1
-    before, after = (4 * random.randrange(1, 9) for _ in range(2))
-    kernel = random.choice((1, 3, 5))
-    spec = parse(f"c{before}>{after} 16x16 k{kernel} p{kernel // 2} g{groups}")
-    bias = random.random() < 0.5
-    count = spec.weight_parameters + (spec.bias_parameters if bias else 0)
-    more = f" in {groups} groups" if groups > 1 else ""
-    return Question(
-        "parameters",
-        f"A convolution from {before} to {after} channels{more}, kernel {kernel}x{kernel}, "
-        f"{'with' if bias else 'without'} bias: how many parameters?",
-        (count,),
-        f"{after} * ({before} / {groups}) * {kernel} * {kernel}"
-        + (f" + {after}" if bias else "")
-        + f" = {count}; the size of the picture does not matter",
-        str(spec),
-    )
-
-
-def _cost(random: Random, level: int) -> Question:
-    before, after = (2 ** random.randrange(0, 3 + level) for _ in range(2))
-    size, stride = 2 * random.randrange(4, 9), random.choice((1, 2))
-    spec = parse(f"c{before}>{after} {size}x{size} k3 s{stride} p1")
-    out = spec.output[0]
-    return Question(
-        "cost",
-        f"{before} to {after} channels, {size}x{size}, kernel 3x3, padding 1, stride {stride}: how "
-        "many multiply-adds for one picture, those with padding included?",
-        (spec.macs,),
-        f"{out} * {out} outputs of {after} channels, each a sum of {before} * 3 * 3 products: "
-        f"{spec.macs}",
-        str(spec),
-    )
-
-
-def _field(random: Random, level: int) -> Question:
-    layers = [
-        (random.choice((3, 5)), random.choice((1, 2)), random.choice((1, 2)) if level > 1 else 1)
-        for _ in range(1 + level)
-    ]
-    size, chain = 64, []
-    for kernel, stride, dilation in layers:
-        axis = parse(f"c1>1 {size} k{kernel} s{stride} d{dilation} psame").axes[0]
-        chain.append(axis)
-        size = axis.output
-    field = receptive_field(chain)
-    said = ", then ".join(
-        f"kernel {k}" + (f", stride {s}" if s > 1 else "") + (f", dilation {d}" if d > 1 else "")
-        for k, s, d in layers
-    )
-    terms, jump = ["1"], 1
-    for axis in chain:
-        terms.append(f"{axis.extent - 1}*{jump}")
-        jump *= axis.stride
-    return Question(
-        "field",
-        f"Layers one after another: {said}. How many inputs does one unit of the last one see, "
-        "along this axis, from the first to the last?",
-        (field.size,),
-        f"{' + '.join(terms)} = {field.size}: each layer adds (extent - 1) times the strides "
-        "before it",
-        str(parse(f"c1>1 64 k{layers[0][0]} s{layers[0][1]} d{layers[0][2]} psame")),
-    )
-
-
-def _window(random: Random, level: int) -> Question:
-    spec = _problem(random, min(level, 2))
-    axis = spec.axes[0]
-    output = random.randrange(axis.output)
-    first, stop = axis.input_range(output, output + 1)
-    return Question(
-        "window",
-        f"An {_said(axis)}. Which input does tap 0 of output {output} read, and which does the "
-        "last tap? (Inputs count from 0; padding before them has negative numbers.)",
-        (first, stop - 1),
-        f"output o reads o*s + k*d - lo: {output}*{axis.stride} - {axis.lo} = {first}, and "
-        f"{axis.extent - 1} later {stop - 1}",
-        str(spec),
-    )
-
-
-def _flip(random: Random, level: int) -> Question:
-    length = 2 if level == 1 else 3
-    x = [random.randrange(1, 5) for _ in range(length + 1)]
-    w = [random.randrange(-2, 4) for _ in range(length)]
-    true = random.random() < 0.5
-    taps = w[::-1] if true else w
-    answer = tuple(
-        sum(a * b for a, b in zip(x[o : o + length], taps, strict=True))
-        for o in range(len(x) - length + 1)
-    )
-    name = "true convolution" if true else "cross-correlation"
-    first = " + ".join(f"{a}*{b}" for a, b in zip(x, taps, strict=False))
-    return Question(
-        "flip",
-        f"The {name} of {x} with the kernel {w}, without padding: what are its values?",
-        answer,
-        (f"the kernel is turned over to {taps}; " if true else "the kernel stays as it is; ")
-        + f"the first is {first} = {answer[0]}",
-        f"n1 c1>1 {len(x)} k{length}" + " flip" * true,
-    )
-
-
-def _ladder(random: Random, level: int) -> Question:
-    kernel = random.choice((3, 5))
-    size = kernel + random.randrange(2, 7)
-    spec = parse(
-        f"c1>1 {size}x{size} k{kernel} psame" if level > 1 else f"c1>1 {size} k{kernel} psame"
-    )
-    ladder = spec.ladder()
-    shape, taps = ("x".join(map(str, part)) for part in (spec.size, spec.kernel))
-    return Question(
-        "ladder",
-        f"From {shape} to {shape}, one channel, no bias: how many weights has a dense layer, "
-        f"how many a local one with a kernel of {taps} for every output, and how many a "
-        "convolution?",
-        (ladder.dense, ladder.local, ladder.conv),
-        f"dense: inputs * outputs = {ladder.dense}; local: outputs * kernel = {ladder.local}; "
-        f"convolution: the kernel alone = {ladder.conv}",
-        str(spec),
-    )
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A kind of exercise. says: what it is about."""
+class Topic(NamedTuple):
+    """``says``: what it is about."""
 
     says: str
     make: Callable[[Random, int], Question]
 
 
+def _size(random: Random, level: int) -> Question:
+    size, kernel = random.randint(6, 14 * level), random.choice((3, 5) if level == 1 else (2, 4, 7))
+    stride = random.choice((1, 2)) if level == 1 else random.randint(2, 4)
+    dilation = random.randint(2, 3) if level == 3 else 1
+    lo = random.randint(0, kernel // 2)
+    hi = lo if level == 1 else random.randint(0, kernel // 2)
+    size = max(size, dilation * (kernel - 1) + 1)
+    axis = Axis(size, kernel, stride, dilation, lo, hi)
+    padding = f"{lo} on each side" if lo == hi else f"{lo} before and {hi} after"
+    spread = f", dilation {dilation}" if dilation > 1 else ""
+    text = (
+        f"An axis of {size} entries, kernel {kernel}, stride {stride}{spread}, padding {padding}. "
+        "How many outputs?"
+    )
+    why = (
+        f"floor((H - d(h-1) - 1 + p) / s) + 1 = floor(({size} - {dilation * (kernel - 1)} - 1 + "
+        f"{lo + hi}) / {stride}) + 1 = {axis.output}"
+    )
+    return Question("size", level, text, (axis.output,), why, _line(axis))
+
+
+def _line(*axes: Axis) -> str:
+    """One channel to one along these axes, as a line of text."""
+    return str(ConvSpec(axes, 1, 1))
+
+
+def _padding(random: Random, level: int) -> Question:
+    kernel = random.choice((3, 5, 7) if level == 1 else (2, 4, 6))
+    dilation = random.randint(2, 3) if level == 3 else 1
+    size, extent = random.randint(16, 32), dilation * (kernel - 1) + 1
+    ((lo, hi),) = pads("same", sizes=[size], kernel=[kernel], stride=[1], dilation=[dilation])
+    spread = f" and dilation {dilation}" if dilation > 1 else ""
+    text = (
+        f"Kernel {kernel}{spread}, stride 1, and the output is to be as long as the input. With "
+        "the smaller half before: how much padding before, and how much after?"
+    )
+    p = extent - 1
+    why = f"p = d(h-1) = {p} in all: floor({p}/2) = {lo} before, ceil({p}/2) = {hi} after"
+    return Question(
+        "padding", level, text, (lo, hi), why, _line(Axis(size, kernel, 1, dilation, lo, hi))
+    )
+
+
+def _stride(random: Random, level: int) -> Question:
+    stride = random.randint(2, 2 + level)
+    size = stride * random.randint(4, 6 * level) + random.randint(0, stride - 1)
+    kernel = random.choice((3, 5) if level == 1 else (2, 3, 4, 6))
+    ((lo, hi),) = pads("same", sizes=[size], kernel=[kernel], stride=[stride], dilation=[1])
+    axis = Axis(size, kernel, stride, 1, lo, hi)
+    if level == 1 or random.random() < 0.5:
+        text = (
+            f"{size} entries, kernel {kernel}, padding h - 1 = {kernel - 1} in all, stride "
+            f"{stride}. How many outputs?"
+        )
+        why = f"with p = h - 1 it is ceil(H/s) = ceil({size} / {stride}) = {axis.output}"
+        return Question("stride", level, text, (axis.output,), why, _line(axis))
+    holds = size // stride == axis.output
+    text = (
+        f"True or false: {size} entries, kernel {kernel}, padding h - 1, stride {stride} give "
+        f"floor(H/s) = {size // stride} outputs."
+    )
+    because = (
+        f"{stride} divides {size}, so floor and ceil are the same"
+        if holds
+        else f"it is ceil(H/s) = {axis.output}; floor(H/s) holds only where s divides H"
+    )
+    return Question("stride", level, text, holds, because, _line(axis))
+
+
+def _parameters(random: Random, level: int) -> Question:
+    groups = random.choice((2, 4)) if level == 3 else 1
+    unit = groups if level > 1 else 1
+    c_in, c_out = unit * random.randint(1, 4 * level), unit * random.randint(2, 8 * level)
+    kernel, size = random.choice((1, 3, 5)), random.randint(8, 16)
+    spec = conv_spec(
+        (1, c_in, size, size),
+        (c_out, c_in // groups, kernel, kernel),
+        padding="same",
+        groups=groups,
+    )
+    bias = level > 1
+    grouped = f" in {groups} groups" if groups > 1 else ""
+    text = (
+        f"A {kernel}x{kernel} convolution from {c_in} to {c_out} channels{grouped}, "
+        f"{'with' if bias else 'without'} a bias, on a picture of {size}x{size}. How many "
+        "parameters?"
+    )
+    total = spec.weight_parameters + bias * spec.bias_parameters
+    each = f"{c_in // groups}*" if groups == 1 else f"({c_in}/{groups})*"
+    why = (
+        f"C_out * C_in/g * k * k{' + C_out' * bias} = {c_out}*{each}{kernel}*{kernel}"
+        f"{f' + {c_out}' * bias} = {total}; the size of the picture does not matter"
+    )
+    return Question("parameters", level, text, (total,), why, str(spec))
+
+
+def _field(random: Random, level: int) -> Question:
+    size, chain, words, steps = 97, [], [], []
+    jump = 1
+    for _ in range(level + 1):
+        kernel = random.choice((2, 3, 5))
+        stride = random.choice((1, 2)) if level > 1 or not chain else 1
+        dilation = random.choice((1, 2)) if level == 3 else 1
+        axis = Axis(size, kernel, stride, dilation)
+        chain.append(axis)
+        size = axis.output
+        steps.append(f"{axis.extent - 1}*{jump}")
+        jump *= stride
+        words.append(f"kernel {kernel}, stride {stride}" + f", dilation {dilation}" * (level == 3))
+    field = receptive_field(chain)
+    text = (
+        f"Layers in a row: {'; '.join(words)}. How many inputs does one output see, from the first "
+        "to the last?"
+    )
+    why = (
+        "1 and, for each layer, d(h-1) times the strides before it: "
+        f"1 + {' + '.join(steps)} = {field.size}"
+    )
+    return Question("field", level, text, (field.size,), why)
+
+
+def _reads(random: Random, level: int) -> Question:
+    kernel = random.choice((2, 3, 4))
+    stride = random.randint(1, level + 1)
+    dilation = random.randint(2, 3) if level == 3 else 1
+    lo = random.randint(0, kernel - 1)
+    axis = Axis(random.randint(14, 20), kernel, stride, dilation, lo, lo)
+    output = random.randrange(1, axis.output)
+    first = output * stride - lo
+    reads = tuple(first + k * dilation for k in range(kernel))
+    spread = f", dilation {dilation}" if dilation > 1 else ""
+    text = (
+        f"{axis.size} entries, kernel {kernel}, stride {stride}{spread}, padding {lo} before. "
+        f"Which positions does output {output} read? Count from 0; padding is below 0 or from "
+        f"{axis.size} on."
+    )
+    why = (
+        f"tap k of output o reads o*s + k*d - p_lo = {output}*{stride} + k*{dilation} - {lo}: "
+        f"{', '.join(map(str, reads))}"
+    )
+    return Question("reads", level, text, reads, why, _line(axis))
+
+
+def _flip(random: Random, level: int) -> Question:
+    taps = 2 if level == 1 else 3
+    x = [random.randint(0, 3 * level) for _ in range(taps + level)]
+    w = random.sample(range(-level + 1, 4 + level), taps)  # no two alike: the order matters
+    if w == w[::-1]:
+        w[0] += 1
+    turned = random.random() < 0.5
+    kernel = w[::-1] if turned else w
+    outputs = [
+        sum(a * b for a, b in zip(x[o : o + taps], kernel, strict=True))
+        for o in range(len(x) - taps + 1)
+    ]
+    kind = "convolution of mathematics" if turned else "cross-correlation (the Conv1d of networks)"
+    text = f"x = {x}, w = {w}, no padding. The {kind} of x with w?"
+    terms = " + ".join(f"{a}*{b}" for a, b in zip(x, kernel, strict=False))
+    how = (
+        f"turn the kernel over, to {kernel}, and slide it"
+        if turned
+        else "slide the kernel as it is"
+    )
+    why = f"{how}: the first is {terms} = {outputs[0]}"
+    spec = str(conv_spec((1, 1, len(x)), (1, 1, taps), flip=turned))
+    return Question("flip", level, text, tuple(outputs), why, spec)
+
+
+# Level, statement, whether it is true, and why.
+STATEMENTS: Sequence[tuple[int, str, bool, str]] = (
+    (1, "A convolution has fewer parameters on a smaller picture.", False,
+     "its kernel is the same at every position; only the number of outputs changes"),
+    (1, "A locally connected layer shares its weights between positions.", False,
+     "it is local, but each position has a kernel of its own; sharing makes it a convolution"),
+    (1, "If the input moves by one, the output of a convolution with stride 1 and circular padding "
+     "moves by one.", True, "that is translation equivariance; nothing leaves at an edge here"),
+    (1, "What deep learning calls convolution is the cross-correlation of mathematics.", True,
+     "the kernel is not turned over; a learned kernel comes out turned over instead"),
+    (2, "Cross-correlation is commutative.", False,
+     "convolution is; exchanging x and w in a cross-correlation turns the result over"),
+    (2, "A layer with an even kernel can keep the size with equal padding on both sides.", False,
+     "p = h - 1 is odd then, so one side must have one more"),
+    (2, "With stride 2, padding='same' always gives floor(H/2) outputs.", False,
+     "it gives ceil(H/2); the two differ for odd H"),
+    (2, "floor((H-h+p+s)/s) and floor((H-h+p)/s) + 1 are the same for all whole numbers.", True,
+     "s / s = 1 is a whole number, and whole numbers may leave a floor"),
+    (2, "A 1x1 convolution cannot mix positions.", True,
+     "it reads one position; it mixes channels"),
+    (3, "Two 3x3 convolutions in a row see as much as one 5x5.", True,
+     "1 + 2 + 2 = 5 along each axis"),
+    (3, "On a map of the globe, circular padding suits latitude as well as longitude.", False,
+     "beyond a pole lies the other side of the same pole, not the other pole"),
+    (3, "Dilation 2 doubles the parameters of a convolution.", False,
+     "the taps are further apart; their number does not change"),
+    (3, "A depthwise convolution has as many groups as channels.", True,
+     "each channel is convolved on its own"),
+)  # fmt: skip
+
+
+def _truth(random: Random, level: int) -> Question:
+    _, text, holds, why = random.choice([row for row in STATEMENTS if row[0] == level])
+    return Question("truth", level, f"True or false: {text}", holds, why)
+
+
 TOPICS = {
-    "size": Topic("how many outputs", _size),
-    "flip": Topic("cross-correlation and true convolution", _flip),
-    "padding": Topic("who pads which side", _padding),
-    "window": Topic("which inputs an output reads", _window),
-    "stride": Topic("where floor(H/s) fails", _stride),
-    "parameters": Topic("parameters, with groups and bias", _parameters),
-    "ladder": Topic("dense, local, convolution", _ladder),
-    "cost": Topic("multiply-adds", _cost),
-    "field": Topic("receptive fields", _field),
+    "size": Topic("how many outputs there are", _size),
+    "padding": Topic("what keeps the size, and which side gets more", _padding),
+    "stride": Topic("ceil(H/s), and where floor(H/s) fails", _stride),
+    "parameters": Topic("how many numbers are learned", _parameters),
+    "field": Topic("how far a unit sees through several layers", _field),
+    "reads": Topic("which inputs an output reads", _reads),
+    "flip": Topic("cross-correlation and convolution, by hand", _flip),
+    "truth": Topic("true or false, with the reason", _truth),
 }
+
+
+def questions(
+    seed: int, count: int, topics: Sequence[str] = (), level: int | None = None
+) -> Iterator[Question]:
+    """``count`` questions, no two alike as far as that can be.
+
+    ``topics``: rows of ``TOPICS``, by default all in turn. ``level``: one of ``LEVELS``; by default
+    it rises along the way. ValueError: another topic or level, or a count below 1.
+    """
+    for topic in topics:
+        one_of("topic", topic, tuple(TOPICS))
+    if level is not None and level not in LEVELS:
+        raise FaltungError(f"level={level!r}: must be 1, 2 or 3")
+    whole("seed", seed, 0)
+    whole("count", count, 1)
+    return _drawn(Random(seed), count, list(topics) or list(TOPICS), level)
+
+
+def _drawn(random: Random, count: int, names: list[str], level: int | None) -> Iterator[Question]:
+    asked: set[str] = set()
+    for number in range(count):
+        at = level or LEVELS[number * len(LEVELS) // count]
+        make = TOPICS[names[number % len(names)]].make
+        found = make(random, at)
+        for _ in range(50):  # a topic may have no more questions than were asked
+            if found.text not in asked:
+                break
+            found = make(random, at)
+        asked.add(found.text)
+        yield found
