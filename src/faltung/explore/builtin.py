@@ -1,5 +1,8 @@
-"""The networks that the page has without any Python: ``python -m faltung.explore.builtin FILE``
-writes them to ``explorer/src/sections/fields_builtin.json``, which a test compares.
+"""What the page has without any Python: networks whose units can be asked what they see, and
+convolutions with what processors do for them.
+
+``python -m faltung.explore.builtin explorer/src/sections`` writes ``fields_builtin.json`` and
+``processor_builtin.json`` there; tests compare them.
 """
 
 import json
@@ -9,7 +12,10 @@ from typing import Any
 
 from faltung import nets, nn
 from faltung.explore.fields import fields
+from faltung.explore.processor import processor
 from faltung.formats.files import write_whole
+from faltung.geometry.text import parse
+from faltung.machine.table import row
 
 
 def inception() -> nn.Layer:
@@ -60,8 +66,26 @@ def written() -> str:
     return text.replace('},{"name"', '},\n{"name"') + "\n"
 
 
+# The same convolution on three processors, and what other kernels look like.
+EXPLAINED = (
+    ("avx2", "n1 c64>64 56x56 k3 p1"),
+    ("avx512", "n1 c64>64 56x56 k3 p1"),
+    ("neon", "n1 c64>64 56x56 k3 p1"),
+    ("avx2", "n1 c256>64 56x56 k1"),
+    ("avx2", "n1 c64>64 56x56 k3 p1 g64"),
+)
+
+
+def explained() -> str:
+    """The file of convolutions: rows of the table of processors, so the same on every computer."""
+    made = [processor(parse(text), machine=row(name)) for name, text in EXPLAINED]
+    return json.dumps(made, separators=(",", ":")).replace('],["', '],\n["') + "\n"
+
+
 def main() -> None:
-    write_whole(Path(sys.argv[1]), written().encode())
+    folder = Path(sys.argv[1])
+    write_whole(folder / "fields_builtin.json", written().encode())
+    write_whole(folder / "processor_builtin.json", explained().encode())
 
 
 if __name__ == "__main__":
