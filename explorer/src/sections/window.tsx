@@ -136,7 +136,7 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
         {grid === "in" && unread && <span class="quiet small key"> hatched: never read</span>}
       </figcaption>
       <div class="scroll" ref={turned}>
-        <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, 14) : cell}
+        <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, Math.min(26, Math.floor(125 / axes.at(-1)!.kernel))) : cell}
           onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()} />
       </div>
       {cut && <p class="small quiet">The first {MOST} entries of an axis are drawn.</p>}
