@@ -79,8 +79,7 @@ export function inputChannel(
   for (let c = first; c < first + made; c++) {
     const [values, kernel] = [g(c), w(c, ci % each)];
     for (let o = 0, at = 0; o < outs; o++)
-      for (let t = 0; t < taps; t++, at++)
-        if (from[at] >= 0) x[from[at]] += kernel[t] * values[o];
+      for (let t = 0; t < taps; t++, at++) if (from[at] >= 0) x[from[at]] += kernel[t] * values[o];
   }
   return x;
 }

@@ -27,8 +27,11 @@ export function evaluated(text: string): unknown {
           [field.size, field.jump, field.start, ...field.interval(o)],
           [back.size, back.jump, back.start, ...back.interval(1)],
           ...(axis.output <= 8 && axis.kernel <= 8
-            ? [Array.from({ length: axis.output * axis.kernel }, (_, i) =>
-                axis.source(axis.position(Math.floor(i / axis.kernel), i % axis.kernel)))]
+            ? [
+                Array.from({ length: axis.output * axis.kernel }, (_, i) =>
+                  axis.source(axis.position(Math.floor(i / axis.kernel), i % axis.kernel)),
+                ),
+              ]
             : []),
         ];
       }),

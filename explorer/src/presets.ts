@@ -19,7 +19,11 @@ export const PRESETS: readonly Preset[] = [
     kernel: "edge",
     says: "Sobel's kernel answers where the picture changes from left to right.",
   },
-  { name: "Stride", line: "n1 c1>1 8x8 k3 s2", says: "Every second place; the last column is not read." },
+  {
+    name: "Stride",
+    line: "n1 c1>1 8x8 k3 s2",
+    says: "Every second place; the last column is not read.",
+  },
   { name: "Dilated", line: "n1 c1>1 11x11 k3 p2 d2", says: "Nine taps that span 5x5." },
   {
     name: "Depthwise",

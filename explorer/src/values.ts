@@ -48,8 +48,16 @@ function drawn(...keys: number[]): number {
 
 // A seven, as one writes it: 10 x 10, brightness in ninths.
 const DIGIT = [
-  "0000000000", "0178888820", "0389999980", "0010002970", "0000008930",
-  "0002899940", "0001598100", "0000930000", "0003900000", "0004600000",
+  "0000000000",
+  "0178888820",
+  "0389999980",
+  "0010002970",
+  "0000008930",
+  "0002899940",
+  "0001598100",
+  "0000930000",
+  "0003900000",
+  "0004600000",
 ];
 
 function digit(at: readonly number[], shape: readonly number[]): number {
@@ -59,8 +67,7 @@ function digit(at: readonly number[], shape: readonly number[]): number {
 }
 
 type Fill = (at: readonly number[], shape: readonly number[], flat: number, key: number) => number;
-const middle: Fill = (at, shape) =>
-  at.every((i, axis) => i === (shape[axis] - 1) >> 1) ? 1 : 0;
+const middle: Fill = (at, shape) => (at.every((i, axis) => i === (shape[axis] - 1) >> 1) ? 1 : 0);
 const random: Fill = (_at, _shape, flat, key) =>
   Math.round((2 * drawn(seed.value, key, flat) - 1) * 100) / 100;
 const FILLS: Record<"x" | "w", Record<string, Fill>> = {
@@ -89,12 +96,9 @@ const FILLS: Record<"x" | "w", Record<string, Fill>> = {
 };
 
 /** One channel of the input (`which` "x"), or of the kernel ("w"), with what was typed over. */
-export function filled(
-  which: "x" | "w",
-  key: number,
-  shape: readonly number[],
-): Float64Array {
-  const fill = FILLS[which][(which === "x" ? inputKind : kernelKind).value] ?? FILLS[which].integers;
+export function filled(which: "x" | "w", key: number, shape: readonly number[]): Float64Array {
+  const fill =
+    FILLS[which][(which === "x" ? inputKind : kernelKind).value] ?? FILLS[which].integers;
   const made = new Float64Array(shape.reduce((n, size) => n * size, 1));
   const at = shape.map(() => 0);
   for (let flat = 0; flat < made.length; flat++) {

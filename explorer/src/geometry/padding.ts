@@ -30,8 +30,7 @@ export function pads(
   stride: readonly number[],
   dilation: readonly number[],
 ): Pair[] {
-  const entries: readonly Entry[] =
-    typeof padding === "object" ? padding : size.map(() => padding);
+  const entries: readonly Entry[] = typeof padding === "object" ? padding : size.map(() => padding);
   if (entries.length !== size.length)
     throw new Mistake(
       `padding=${shown(padding)}: must have one entry for each of the ${size.length} spatial axes`,

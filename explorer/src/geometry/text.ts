@@ -49,7 +49,9 @@ export function parse(text: string): Spec {
       throw new Mistake(`text=${repr(text)}: has no ${need}; write it as in ${FORM}`);
   for (const [name, word] of Object.entries(found))
     if (name !== "dtype" && (word.match(/[0-9]+/g) ?? []).some((n) => Number(n) > LARGEST))
-      throw new Mistake(`${name}=${word}: this page keeps numbers below 2**26; Python has no bound`);
+      throw new Mistake(
+        `${name}=${word}: this page keeps numbers below 2**26; Python has no bound`,
+      );
   const size = numbers(found.size);
   const [channelsIn, channelsOut] = found.channels.split(">").map(Number);
   let kernel = numbers(found.kernel);

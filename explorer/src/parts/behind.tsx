@@ -19,7 +19,11 @@ export function Behind(props: {
       {open && (
         <Scroll label={props.title}>
           <table>
-            {rows.length > MOST && <caption>The first {MOST} of {rows.length} rows</caption>}
+            {rows.length > MOST && (
+              <caption>
+                The first {MOST} of {rows.length} rows
+              </caption>
+            )}
             <thead>
               <tr>
                 {props.head.map((cell, i) => (
@@ -33,7 +37,13 @@ export function Behind(props: {
               {rows.slice(0, MOST).map((row, i) => (
                 <tr key={i}>
                   {row.map((cell, j) =>
-                    j ? <td key={j}>{cell}</td> : <th key={j} scope="row">{cell}</th>,
+                    j ? (
+                      <td key={j}>{cell}</td>
+                    ) : (
+                      <th key={j} scope="row">
+                        {cell}
+                      </th>
+                    ),
                   )}
                 </tr>
               ))}

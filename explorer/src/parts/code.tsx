@@ -12,7 +12,11 @@ export async function copy(text: string, beside?: HTMLElement | null): Promise<b
   }
 }
 
-export function Copy(props: { label: string; text: () => string; beside?: () => HTMLElement | null }) {
+export function Copy(props: {
+  label: string;
+  text: () => string;
+  beside?: () => HTMLElement | null;
+}) {
   const [said, say] = useState("");
   return (
     <button

@@ -19,8 +19,22 @@ export const theme = signal<Theme>(kept());
 export const painted = signal(0);
 
 const NAMES = [
-  "paper", "ink", "quiet", "line", "edge", "panel", "raised", "accent", "on-accent", "bad",
-  "input", "kernel", "output", "padding", "stride", "dilation",
+  "paper",
+  "ink",
+  "quiet",
+  "line",
+  "edge",
+  "panel",
+  "raised",
+  "accent",
+  "on-accent",
+  "bad",
+  "input",
+  "kernel",
+  "output",
+  "padding",
+  "stride",
+  "dilation",
 ] as const;
 export type Colour = (typeof NAMES)[number];
 let found: Record<Colour, string> | null = null;

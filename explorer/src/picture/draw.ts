@@ -2,7 +2,16 @@
 import type { Spec } from "../geometry/spec";
 import { colours, type Colour } from "../parts/theme";
 import { short } from "../say";
-import { type Entry, flat, type Grid, type Link, MOST, type Numbers, stored, type Term } from "./state";
+import {
+  type Entry,
+  flat,
+  type Grid,
+  type Link,
+  MOST,
+  type Numbers,
+  stored,
+  type Term,
+} from "./state";
 
 export interface Sheet {
   grid: Grid;
@@ -29,7 +38,10 @@ export function sheetOf(now: Spec, grid: Grid, cell: number, slice: number): She
   const [top, rows] = rank === 1 ? [0, 1] : spans[rank - 2];
   const [left, columns] = spans[rank - 1];
   return {
-    grid, cell, top, left,
+    grid,
+    cell,
+    top,
+    left,
     rows: Math.min(rows, MOST),
     columns: Math.min(columns, MOST),
     above: rank === 1 ? STEMS : 0,
@@ -67,7 +79,12 @@ export function cellAt(now: Spec, numbers: Numbers, grid: Grid, at: readonly num
   const { axes } = now;
   if (grid === "kernel") {
     const shape = axes.map((axis) => axis.kernel);
-    return { value: numbers.kernel[flat(stored(now, at), shape)], kind: "plain", unread: false, from: null };
+    return {
+      value: numbers.kernel[flat(stored(now, at), shape)],
+      kind: "plain",
+      unread: false,
+      from: null,
+    };
   }
   if (grid === "out") {
     const shape = axes.map((axis) => axis.output);
@@ -198,7 +215,14 @@ function drawStems(
   });
 }
 
-function framed(brush: Brush, sheet: Sheet, row: number, column: number, ink: string, wide: number) {
+function framed(
+  brush: Brush,
+  sheet: Sheet,
+  row: number,
+  column: number,
+  ink: string,
+  wide: number,
+) {
   const { cell } = sheet;
   brush.strokeStyle = ink;
   brush.lineWidth = wide;
@@ -210,6 +234,8 @@ export interface Light {
   focus: Entry;
   links: readonly Link[];
   term: { term: Term; axis: number } | null;
+  /** One of the links, which stands out. */
+  single: Link | null;
 }
 
 /** What is lit: entries that go with the one in focus, and the thing that a term counts. */
@@ -218,7 +244,7 @@ export function drawLight(
   now: Spec,
   numbers: Numbers,
   sheet: Sheet,
-  { focus, links, term }: Light,
+  { focus, links, term, single }: Light,
 ): void {
   const colour = colours();
   const { grid, cell } = sheet;
@@ -266,6 +292,10 @@ export function drawLight(
     if (grid === "in") copies(brush, now, numbers, sheet, focus.at);
   }
   if (grid === "in" && focus.grid === "out") outlined(brush, now, sheet, focus.at);
+  if (single) {
+    const place = cellOf(sheet, single[near]);
+    if (place) framed(brush, sheet, place[0], place[1], colour.ink, wide + 1.5);
+  }
   if (term) pointed(brush, now, sheet, term, focus);
 }
 

@@ -4,7 +4,19 @@ import { useEffect, useRef } from "preact/hooks";
 import { painted } from "../parts/theme";
 import { direction, spec } from "../store";
 import { drawLight, drawValues, placeOf, type Sheet, sheetOf } from "./draw";
-import { choose, chosen, focus, type Grid, hovered, links, lit, numbers, playing, slices } from "./state";
+import {
+  choose,
+  chosen,
+  focus,
+  type Grid,
+  hovered,
+  links,
+  lit,
+  numbers,
+  playing,
+  single,
+  slices,
+} from "./state";
 
 const NAMES: Record<Grid, string> = { in: "Input", kernel: "Kernel", out: "Output" };
 
@@ -21,7 +33,10 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
     const brush = cleared(canvas.current, sheet());
     if (brush)
       drawLight(brush, spec.value, numbers.value, sheet(), {
-        focus: focus.value, links: links.value, term: lit.value,
+        focus: focus.value,
+        links: links.value,
+        term: lit.value,
+        single: single.value,
       });
   };
   const repaint = () => {
@@ -47,7 +62,7 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
     ask(true);
   });
   useSignalEffect(() => {
-    [focus.value, links.value, lit.value];
+    [focus.value, links.value, lit.value, single.value];
     ask(false);
   });
   useEffect(() => ask(true), [cell]);
@@ -69,7 +84,14 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
   /** Where the keys begin. */
   const first = () => placeOf(spec.value, { ...sheet(), top: 0, left: 0 }, 0, 0);
   const press = (event: KeyboardEvent) => {
-    const axis = { ArrowLeft: -1, ArrowRight: -1, ArrowUp: -2, ArrowDown: -2, PageUp: -3, PageDown: -3 }[event.key];
+    const axis = {
+      ArrowLeft: -1,
+      ArrowRight: -1,
+      ArrowUp: -2,
+      ArrowDown: -2,
+      PageUp: -3,
+      PageDown: -3,
+    }[event.key];
     if (axis !== undefined) {
       const rank = spec.value.axes.length;
       const which = rank + axis;
@@ -87,24 +109,24 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
   };
   return (
     <div class="layers">
-    <canvas ref={below} aria-hidden="true" />
-    <canvas
-      ref={canvas}
-      class="map"
-      tabIndex={0}
-      role="application"
-      aria-roledescription="map of numbers"
-      aria-label={`${NAMES[grid]}: arrow keys choose an entry, Enter changes its number`}
-      onPointerMove={(event) => event.pointerType === "mouse" && hover(event)}
-      onPointerLeave={() => (hovered.value = null)}
-      onClick={(event) => {
-        const at = under(event);
-        playing.value = false;
-        if (at) choose({ grid, at });
-      }}
-      onDblClick={onEdit}
-      onKeyDown={press}
-    />
+      <canvas ref={below} aria-hidden="true" />
+      <canvas
+        ref={canvas}
+        class="map"
+        tabIndex={0}
+        role="application"
+        aria-roledescription="map of numbers"
+        aria-label={`${NAMES[grid]}: arrow keys choose an entry, Enter changes its number`}
+        onPointerMove={(event) => event.pointerType === "mouse" && hover(event)}
+        onPointerLeave={() => (hovered.value = null)}
+        onClick={(event) => {
+          const at = under(event);
+          playing.value = false;
+          if (at) choose({ grid, at });
+        }}
+        onDblClick={onEdit}
+        onKeyDown={press}
+      />
     </div>
   );
 }

@@ -32,7 +32,12 @@ export function Stack() {
     };
     const face = (z: number, y: number, x: number, high: number, wide: number) => {
       brush.beginPath();
-      for (const [dy, dx] of [[0, 0], [0, wide], [high, wide], [high, 0]])
+      for (const [dy, dx] of [
+        [0, 0],
+        [0, wide],
+        [high, wide],
+        [high, 0],
+      ])
         brush.lineTo(...spot(z, y + dy, x + dx));
       brush.closePath();
     };
@@ -62,16 +67,27 @@ export function Stack() {
   return (
     <figure class="stack">
       <figcaption class="quiet">The volume, and what is read of it: drag to turn</figcaption>
-      <canvas ref={canvas} width={WIDE} height={HIGH} style={{ width: `${WIDE}px`, height: `${HIGH}px` }}
-        role="img" aria-label="The slices of the input, one behind the other, with the entries that are read"
+      <canvas
+        ref={canvas}
+        width={WIDE}
+        height={HIGH}
+        style={{ width: `${WIDE}px`, height: `${HIGH}px` }}
+        role="img"
+        aria-label="The slices of the input, one behind the other, with the entries that are read"
         onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
         onPointerMove={(event) => {
           if (event.buttons) turn.value += event.movementX / 90;
-        }} />
+        }}
+      />
       <label class="slider small">
         <span>turn</span>
-        <input type="range" min={-180} max={180} value={Math.round((turn.value * 180) / Math.PI)}
-          onInput={(event) => (turn.value = (event.currentTarget.valueAsNumber * Math.PI) / 180)} />
+        <input
+          type="range"
+          min={-180}
+          max={180}
+          value={Math.round((turn.value * 180) / Math.PI)}
+          onInput={(event) => (turn.value = (event.currentTarget.valueAsNumber * Math.PI) / 180)}
+        />
       </label>
     </figure>
   );

@@ -37,6 +37,8 @@ export const slices = { in: signal(0), kernel: signal(0), out: signal(0) };
 export type Term = "size" | "extent" | "padding" | "stride" | "dilation" | "output" | "unread";
 export const lit = signal<{ term: Term; axis: number } | null>(null);
 export const playing = signal(false);
+/** The term of the sum that the pointer is over. */
+export const single = signal<Link | null>(null);
 
 /** Entries of one axis beyond which a picture shows only the beginning. */
 export const MOST = 128;
@@ -68,9 +70,11 @@ effect(() => {
 const inside = (entry: Entry, now: Spec): Entry => {
   const at = now.axes.map((axis, i) => {
     const [first, count] =
-      entry.grid === "in" ? [-axis.lo, axis.padded]
-      : entry.grid === "out" ? [0, axis.output]
-      : [0, axis.kernel];
+      entry.grid === "in"
+        ? [-axis.lo, axis.padded]
+        : entry.grid === "out"
+          ? [0, axis.output]
+          : [0, axis.kernel];
     const given = entry.at.length === now.axes.length ? entry.at[i] : first + (count >> 1);
     return Math.min(Math.max(given, first), first + count - 1);
   });
@@ -80,7 +84,7 @@ effect(() => {
   const now = spec.value;
   const next = inside(chosen.peek(), now);
   if (String(next.at) !== String(chosen.peek().at)) chosen.value = next;
-  hovered.value = null;
+  hovered.value = single.value = null;
   // Slices that show what is chosen.
   if (now.axes.length === 3) queueMicrotask(() => choose(chosen.peek()));
 });
@@ -207,6 +211,8 @@ export function choose(entry: Entry): void {
     const near = found[found.length >> 1];
     if (near) [slices.in.value, slices.out.value] = [near.at[0], near.out[0]];
   }
-  const seen = found.find((link) => link.at[0] === slices.in.value && link.out[0] === slices.out.value);
+  const seen = found.find(
+    (link) => link.at[0] === slices.in.value && link.out[0] === slices.out.value,
+  );
   if (seen) slices.kernel.value = seen.tap[0];
 }

@@ -7,13 +7,30 @@ import { Behind } from "../parts/behind";
 import { short } from "../say";
 import { spec } from "../store";
 import { edit } from "../values";
-import { cellAt } from "./draw";
+import { cellAt, placeOf, sheetOf } from "./draw";
 import {
-  channelIn, channelOut, choose, chosen, fedBy, flat, focus, given, type Grid, links, made, numbers,
-  playing, readBy, stored, weight,
+  channelIn,
+  channelOut,
+  choose,
+  chosen,
+  fedBy,
+  flat,
+  focus,
+  given,
+  type Grid,
+  links,
+  made,
+  numbers,
+  playing,
+  readBy,
+  single,
+  slices,
+  stored,
+  weight,
 } from "./state";
 
 const MOST_TERMS = 60;
+const MOST_COLUMNS = 64;
 
 export const placed = (at: readonly number[]) => `[${at.join(", ")}]`;
 
@@ -37,7 +54,9 @@ export const summands = computed<Summand[]>(() => {
     if (grid === "out")
       return {
         value: cellAt(now, numbers.value, "in", link.at).value,
-        name: `x${placed(link.at)}`, weight: w, padding,
+        name: `x${placed(link.at)}`,
+        weight: w,
+        padding,
       };
     const value = numbers.value.out[flat(link.out, outputs(now))];
     const name = made.value === "in" ? `y${placed(link.out)}` : `g${placed(link.out)}`;
@@ -52,13 +71,20 @@ function Terms({ scatter }: { scatter: boolean }) {
   return (
     <span class="terms">
       {all.slice(0, MOST_TERMS).map((each, i) => (
-        <span key={i} class={each.padding ? "term padded" : "term"}>
+        <span
+          key={i}
+          class={each.padding ? "term padded" : "term"}
+          onMouseEnter={() => (single.value = links.peek()[i])}
+          onMouseLeave={() => (single.value = null)}
+        >
           {i > 0 && <span class="quiet">{scatter ? ", " : " + "}</span>}
           <b class={each.padding && grid === "out" ? "of-padding" : other}>
             {each.value === null || scatter ? each.name : short(each.value)}
           </b>
           <span class="quiet">{scatter ? " += " : "\u00b7"}</span>
-          <b class="of-kernel">{each.weight < 0 ? `(${short(each.weight)})` : short(each.weight)}</b>
+          <b class="of-kernel">
+            {each.weight < 0 ? `(${short(each.weight)})` : short(each.weight)}
+          </b>
         </span>
       ))}
       {all.length > MOST_TERMS && <span class="quiet"> + {all.length - MOST_TERMS} more</span>}
@@ -72,17 +98,19 @@ function others(now: Spec, grid: Grid): [channel: number, sum: number][] {
   const [channels, shown] = grid === "out" ? [readBy(now, co), ci] : [fedBy(now, ci), co];
   if (channels.length > 16) return [];
   const kernel = kernels(now);
-  return channels.filter((c) => c !== shown).map((c) => {
-    const values = given(c);
-    const w = grid === "out" ? weight(co, c) : weight(c, ci);
-    const shape = grid === "out" ? sizes(now) : outputs(now);
-    let sum = 0;
-    for (const link of links.value) {
-      const at = grid === "out" ? link.from : link.out;
-      if (at) sum += values[flat(at, shape)] * w[flat(stored(now, link.tap), kernel)];
-    }
-    return [c, sum];
-  });
+  return channels
+    .filter((c) => c !== shown)
+    .map((c) => {
+      const values = given(c);
+      const w = grid === "out" ? weight(co, c) : weight(c, ci);
+      const shape = grid === "out" ? sizes(now) : outputs(now);
+      let sum = 0;
+      for (const link of links.value) {
+        const at = grid === "out" ? link.from : link.out;
+        if (at) sum += values[flat(at, shape)] * w[flat(stored(now, link.tap), kernel)];
+      }
+      return [c, sum];
+    });
 }
 
 export function Sum() {
@@ -103,15 +131,27 @@ export function Sum() {
     const where = stored(now, at);
     head = (
       <>
-        Weight <b class="of-kernel">w{placed(where)} = {short(cell.value)}</b> is shared: every output
-        uses it, each with the input that is framed.
+        Weight{" "}
+        <b class="of-kernel">
+          w{placed(where)} = {short(cell.value)}
+        </b>{" "}
+        is shared: every output uses it, each with the input that is framed.
       </>
     );
   } else if (cell.kind === "padding") {
     head = (
       <>
         Padding at <b class="of-padding">{placed(at)}</b>:{" "}
-        {cell.from ? <>copies entry <b class="of-input">{placed(cell.from)} = {short(cell.value)}</b></> : "a zero"}
+        {cell.from ? (
+          <>
+            copies entry{" "}
+            <b class="of-input">
+              {placed(cell.from)} = {short(cell.value)}
+            </b>
+          </>
+        ) : (
+          "a zero"
+        )}
         , read by {many} {many === 1 ? "output" : "outputs"}.
       </>
     );
@@ -125,12 +165,19 @@ export function Sum() {
         <span class="quiet">{many ? "=" : "no tap lands here"}</span>
       </>
     );
-    body = <><Terms scatter={false} />{more}</>;
+    body = (
+      <>
+        <Terms scatter={false} />
+        {more}
+      </>
+    );
   } else if (grid === "in") {
     head = (
       <>
-        <span class="of-input">Input {placed(at)} = <b>{short(cell.value)}</b></span> feeds {many}{" "}
-        {many === 1 ? "output" : "outputs"}
+        <span class="of-input">
+          Input {placed(at)} = <b>{short(cell.value)}</b>
+        </span>{" "}
+        feeds {many} {many === 1 ? "output" : "outputs"}
         {many ? ". Its gradient, with g that of the outputs: " : ", so its gradient is 0."}
       </>
     );
@@ -138,14 +185,18 @@ export function Sum() {
   } else {
     head = (
       <>
-        <span class="of-output">Entry {placed(at)} = <b>{short(cell.value)}</b></span> is scattered to{" "}
-        {many} places: each gets {short(cell.value)} times a weight.
+        <span class="of-output">
+          Entry {placed(at)} = <b>{short(cell.value)}</b>
+        </span>{" "}
+        is scattered to {many} places: each gets {short(cell.value)} times a weight.
       </>
     );
   }
   return (
     <div class="sum panel">
-      <p class="said" aria-live={playing.value ? "off" : "polite"}>{head} {body}</p>
+      <p class="said" aria-live={playing.value ? "off" : "polite"}>
+        {head} {body}
+      </p>
     </div>
   );
 }
@@ -170,38 +221,67 @@ export function Chosen({ names }: { names: readonly string[] }) {
     <div class="row chosen">
       <label class="small">
         <span class="unseen">Which grid the chosen entry is in</span>
-        <select value={grid} onChange={(event) => choose({
-          grid: event.currentTarget.value as Grid,
-          at: now.axes.map((axis, i) => (event.currentTarget.value === "in" ? Math.min(at[i], axis.size - 1) : at[i])),
-        })}>
-          <option value="out" selected={grid === "out"}>Output</option>
-          <option value="in" selected={grid === "in"}>Input</option>
-          <option value="kernel" selected={grid === "kernel"}>Kernel</option>
+        <select
+          value={grid}
+          onChange={(event) =>
+            choose({
+              grid: event.currentTarget.value as Grid,
+              at: now.axes.map((axis, i) =>
+                event.currentTarget.value === "in" ? Math.min(at[i], axis.size - 1) : at[i],
+              ),
+            })
+          }
+        >
+          <option value="out" selected={grid === "out"}>
+            Output
+          </option>
+          <option value="in" selected={grid === "in"}>
+            Input
+          </option>
+          <option value="kernel" selected={grid === "kernel"}>
+            Kernel
+          </option>
         </select>
       </label>
       {at.map((place, axis) => (
         <label key={axis} class="small">
-          <span class="quiet">{now.axes.length === 2 ? ["row", "column"][axis] : names[axis]} </span>
-          <NumberField label="" name={`${said}: ${names[axis]}`} value={place} min={span(axis)[0]}
+          <span class="quiet">
+            {now.axes.length === 2 ? ["row", "column"][axis] : names[axis]}{" "}
+          </span>
+          <NumberField
+            label=""
+            name={`${said}: ${names[axis]}`}
+            value={place}
+            min={span(axis)[0]}
             max={span(axis)[1]}
-            onChange={(value) => choose({ grid, at: at.map((p, i) => (i === axis ? value : p)) })} />
+            onChange={(value) => choose({ grid, at: at.map((p, i) => (i === axis ? value : p)) })}
+          />
         </label>
       ))}
       {own ? (
         <label class="small">
           <span class="quiet">value </span>
-          <input id="value" type="number" step="any" value={cell.value} onInput={(event) => {
-            const typed = event.currentTarget.valueAsNumber;
-            if (!Number.isFinite(typed)) return;
-            const [co, ci] = [channelOut.value, channelIn.value];
-            const each = now.channelsIn / now.groups;
-            if (grid === "kernel") edit(`w${co * each + (ci % each)}`, flat(entry, kernels(now)), typed);
-            else if (grid === "in") edit(`x${ci}`, flat(at, sizes(now)), typed);
-            else edit(`x${co}`, flat(at, outputs(now)), typed);
-          }} />
+          <input
+            id="value"
+            type="number"
+            step="any"
+            value={cell.value}
+            onInput={(event) => {
+              const typed = event.currentTarget.valueAsNumber;
+              if (!Number.isFinite(typed)) return;
+              const [co, ci] = [channelOut.value, channelIn.value];
+              const each = now.channelsIn / now.groups;
+              if (grid === "kernel")
+                edit(`w${co * each + (ci % each)}`, flat(entry, kernels(now)), typed);
+              else if (grid === "in") edit(`x${ci}`, flat(at, sizes(now)), typed);
+              else edit(`x${co}`, flat(at, outputs(now)), typed);
+            }}
+          />
         </label>
       ) : (
-        <span class="small numbers"><span class="quiet">value</span> <b>{short(cell.value)}</b></span>
+        <span class="small numbers">
+          <span class="quiet">value</span> <b>{short(cell.value)}</b>
+        </span>
       )}
     </div>
   );
@@ -210,20 +290,48 @@ export function Chosen({ names }: { names: readonly string[] }) {
 /** The same as a table. */
 export function Links() {
   const { grid, at } = chosen.value;
+  const said = { in: "input", out: "output", kernel: "weight" }[grid];
   return (
     <Behind
-      title={`Table: what goes with ${{ in: "input", out: "output", kernel: "weight" }[grid]} ${placed(at)}`}
+      title={`Table: what goes with ${said} ${placed(at)}`}
       head={["output", "weight", "reads position", "which is"]}
       rows={() => {
         const now = spec.value;
         const kernel = kernels(now);
         return links.value.map((link) => [
           placed(link.out),
-          `${placed(stored(now, link.tap))} = ${short(numbers.value.kernel[flat(stored(now, link.tap), kernel)])}`,
+          `${placed(stored(now, link.tap))} = ` +
+            short(numbers.value.kernel[flat(stored(now, link.tap), kernel)]),
           placed(link.at),
-          link.from ? `input ${placed(link.from)} = ${short(numbers.value.in[flat(link.from, sizes(now))])}` : "padding: 0",
+          link.from
+            ? `input ${placed(link.from)} = ${short(numbers.value.in[flat(link.from, sizes(now))])}`
+            : "padding: 0",
         ]);
       }}
+    />
+  );
+}
+
+/** The numbers of a grid as they are drawn: in a volume, those of the slice. */
+export function Numbers({ grid }: { grid: Grid }) {
+  const now = spec.value;
+  const name = { in: "input", kernel: "kernel", out: "output" }[grid];
+  const sheet = sheetOf(now, grid, 1, slices[grid].value);
+  const columns = Math.min(sheet.columns, MOST_COLUMNS);
+  return (
+    <Behind
+      title={
+        `Table: the numbers of the ${name}` + (sheet.slice === null ? "" : `, slice ${sheet.slice}`)
+      }
+      head={["", ...Array.from({ length: columns }, (_, i) => sheet.left + i)]}
+      rows={() =>
+        Array.from({ length: sheet.rows }, (_, row) => [
+          sheet.top + row,
+          ...Array.from({ length: columns }, (_, column) =>
+            short(cellAt(now, numbers.value, grid, placeOf(now, sheet, row, column)).value),
+          ),
+        ])
+      }
     />
   );
 }

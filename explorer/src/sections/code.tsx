@@ -14,8 +14,16 @@ export function InCode() {
     ["ONNX", onnx(now, way)],
   ];
   return (
-    <Section id="code" title="The same in code"
-      lead={way === "forward" ? "x is the input, w the kernels, y the output." : "y is what is given, w the kernels, x the result: the gradient for the input of the convolution."}>
+    <Section
+      id="code"
+      title="The same in code"
+      lead={
+        way === "forward"
+          ? "x is the input, w the kernels, y the output."
+          : "y is what is given, w the kernels, x the result: the gradient for the input of " +
+            "the convolution."
+      }
+    >
       {all.map(([name, text]) => (
         <div key={name} class="in-code">
           <h3>{name}</h3>

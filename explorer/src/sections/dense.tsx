@@ -17,9 +17,21 @@ import { Inception } from "./inception";
 const at = signal(2);
 const MOST_SIDE = 700;
 const STAGES = [
-  ["Dense", "Every output may weigh every input. Nothing is assumed, so everything has to be learned from examples: that a cat in the corner is the cat in the middle, too."],
-  ["Local", "Locality: what belongs together is near. Only the entries within the window stay; each place still has a kernel of its own."],
-  ["Convolution", "Translation invariance: what is worth finding here is worth finding there. All places share one kernel: one colour is one weight."],
+  [
+    "Dense",
+    "Every output may weigh every input. Nothing is assumed, so everything has to be " +
+      "learned from examples: that a cat in the corner is the cat in the middle, too.",
+  ],
+  [
+    "Local",
+    "Locality: what belongs together is near. Only the entries within the window stay; " +
+      "each place still has a kernel of its own.",
+  ],
+  [
+    "Convolution",
+    "Translation invariance: what is worth finding here is worth finding there. All places " +
+      "share one kernel: one colour is one weight.",
+  ],
 ] as const;
 
 /** How far an entry lies from the window of its output, 0 within it, up to about 1. */
@@ -45,12 +57,18 @@ function coordinates(flat: number, shape: readonly number[]): number[] {
 /** A colour for each of many weights, between the colours of the page. */
 function palette(count: number): [number, number, number][] {
   const names: Colour[] = ["input", "dilation", "output", "stride", "kernel", "bad", "padding"];
-  const stops = names.map((name) => (colours()[name].match(/[\d.]+/g) ?? []).slice(0, 3).map(Number));
+  const stops = names.map((name) =>
+    (colours()[name].match(/[\d.]+/g) ?? []).slice(0, 3).map(Number),
+  );
   return Array.from({ length: count }, (_, i) => {
     const place = count === 1 ? 4 : (i / (count - 1)) * (stops.length - 1);
     const [low, part] = [Math.min(Math.floor(place), stops.length - 2), place % 1];
     const mix = place >= stops.length - 1 ? 1 : part;
-    return stops[low].map((c, k) => Math.round(c + (stops[low + 1][k] - c) * mix)) as [number, number, number];
+    return stops[low].map((c, k) => Math.round(c + (stops[low + 1][k] - c) * mix)) as [
+      number,
+      number,
+      number,
+    ];
   });
 }
 
@@ -60,7 +78,10 @@ const scatter = (a: number, b: number) => {
 };
 
 /** How far the matrix has come: what is left of what lies outside, and which rows share. */
-const progress = computed(() => ({ outside: Math.max(0, 1 - at.value), shared: Math.max(0, at.value - 1) }));
+const progress = computed(() => ({
+  outside: Math.max(0, 1 - at.value),
+  shared: Math.max(0, at.value - 1),
+}));
 
 function Matrix() {
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -124,24 +145,37 @@ function Matrix() {
   return (
     <figure class="matrix">
       <figcaption class="quiet">
-        <b class="of-output">{grouped(outs)} outputs</b> down, <b class="of-input">{grouped(ins)} inputs</b> across
-        {now.channelsIn * now.channelsOut > 1 && `; from channel ${channelIn.value} to channel ${channelOut.value}`}
+        <b class="of-output">{grouped(outs)} outputs</b> down,{" "}
+        <b class="of-input">{grouped(ins)} inputs</b> across
+        {now.channelsIn * now.channelsOut > 1 &&
+          `; from channel ${channelIn.value} to channel ${channelOut.value}`}
         {(rows < outs || columns < ins) && `; the first ${rows} and ${columns} are drawn`}
       </figcaption>
-              <canvas ref={canvas} role="img" style={{ width: `${columns * scale}px`, aspectRatio: `${columns} / ${rows}` }}
-          aria-label={`A matrix of ${outs} rows and ${ins} columns, ${STAGES[Math.round(at.value)][0].toLowerCase()}`}
-          onPointerMove={(event) => {
-            const box = event.currentTarget.getBoundingClientRect();
-            const o = Math.floor(((event.clientY - box.top) / box.height) * rows);
-            const i = Math.floor(((event.clientX - box.left) / box.width) * columns);
-            if (o < 0 || i < 0 || o >= rows || i >= columns) return;
-            const t = tables.value.tap[o * columns + i];
-            const place = coordinates(o, outputs(now));
-            hovered.value = { grid: "out", at: place };
-            const weight = t >= 0 ? `weight w${placed(coordinates(t, kernels(now)))}` : "outside the window";
-            say(`output ${placed(place)}, input ${placed(coordinates(i, sizes(now)))}: ${weight}`);
-          }}
-          onPointerLeave={() => { hovered.value = null; say(""); }} />
+      <canvas
+        ref={canvas}
+        role="img"
+        style={{ width: `${columns * scale}px`, aspectRatio: `${columns} / ${rows}` }}
+        aria-label={
+          `A matrix of ${outs} rows and ${ins} columns, ` +
+          STAGES[Math.round(at.value)][0].toLowerCase()
+        }
+        onPointerMove={(event) => {
+          const box = event.currentTarget.getBoundingClientRect();
+          const o = Math.floor(((event.clientY - box.top) / box.height) * rows);
+          const i = Math.floor(((event.clientX - box.left) / box.width) * columns);
+          if (o < 0 || i < 0 || o >= rows || i >= columns) return;
+          const t = tables.value.tap[o * columns + i];
+          const place = coordinates(o, outputs(now));
+          hovered.value = { grid: "out", at: place };
+          const weight =
+            t >= 0 ? `weight w${placed(coordinates(t, kernels(now)))}` : "outside the window";
+          say(`output ${placed(place)}, input ${placed(coordinates(i, sizes(now)))}: ${weight}`);
+        }}
+        onPointerLeave={() => {
+          hovered.value = null;
+          say("");
+        }}
+      />
       <p class="small quiet readout">{said || "Point at the matrix to see which weight it is."}</p>
     </figure>
   );
@@ -154,22 +188,43 @@ function Counts() {
   const place = at.value;
   const low = Math.min(1, Math.floor(place));
   const part = place - low;
-  const now = part === 0 ? all[low] : part === 1 ? all[low + 1]
-    : BigInt(Math.round(Number(all[low]) * (1 - part) + Number(all[low + 1]) * part));
+  const now =
+    part === 0
+      ? all[low]
+      : part === 1
+        ? all[low + 1]
+        : BigInt(Math.round(Number(all[low]) * (1 - part) + Number(all[low + 1]) * part));
   return (
     <div class="counts">
       <p class="now">
-        <b class="numbers">{grouped(now)}</b> <span class="quiet">weights{part > 0 && part < 1 ? ", about" : ""}</span>
+        <b class="numbers">{grouped(now)}</b>{" "}
+        <span class="quiet">weights{part > 0 && part < 1 ? ", about" : ""}</span>
       </p>
       {STAGES.map(([name], i) => (
-        <button key={name} type="button" class="rung" aria-pressed={place === i} onClick={() => (at.value = i)}>
+        <button
+          key={name}
+          type="button"
+          class="rung"
+          aria-pressed={place === i}
+          onClick={() => (at.value = i)}
+        >
           <span>{name}</span>
           <span class="numbers">{grouped(all[i])}</span>
-          <span class="bar" style={{ width: `${(100 * Math.log10(Number(all[i]) + 1)) / most}%` }} />
+          <span
+            class="bar"
+            style={{ width: `${(100 * Math.log10(Number(all[i]) + 1)) / most}%` }}
+          />
         </button>
       ))}
-      <p class="small quiet">Bars on a logarithmic scale, all channels counted. {rungs.dense % rungs.conv === 0n || rungs.dense > rungs.conv ? `A matrix has ${grouped(rungs.dense / rungs.conv)} times as many weights as the kernel.` : ""}</p>
-      <p class="stage"><b>{STAGES[Math.round(place)][0]}.</b> {STAGES[Math.round(place)][1]}</p>
+      <p class="small quiet">
+        Bars on a logarithmic scale, all channels counted.{" "}
+        {rungs.dense % rungs.conv === 0n || rungs.dense > rungs.conv
+          ? `A matrix has ${grouped(rungs.dense / rungs.conv)} times as many weights as the kernel.`
+          : ""}
+      </p>
+      <p class="stage">
+        <b>{STAGES[Math.round(place)][0]}.</b> {STAGES[Math.round(place)][1]}
+      </p>
     </div>
   );
 }
@@ -177,29 +232,54 @@ function Counts() {
 export function Dense() {
   const rungs = ladder(spec.value);
   return (
-    <Section id="dense" title="From dense to convolution"
-      lead="A convolution is a matrix, too: most of its entries are zero, and the rest are a few numbers, again and again. Drag from the matrix that a multilayer perceptron would learn to the one that a convolution learns.">
+    <Section
+      id="dense"
+      title="From dense to convolution"
+      lead={
+        "A convolution is a matrix, too: most of its entries are zero, and the rest are a " +
+        "few numbers, again and again. Drag from the matrix that a multilayer perceptron " +
+        "would learn to the one that a convolution learns."
+      }
+    >
       <label class="morph">
         <span class="unseen">From dense over local to convolution</span>
-        <input type="range" min={0} max={2} step={0.01} value={at.value} list="stages"
+        <input
+          type="range"
+          min={0}
+          max={2}
+          step={0.01}
+          value={at.value}
+          list="stages"
           aria-valuetext={STAGES[Math.round(at.value)][0]}
           onInput={(event) => {
             const value = event.currentTarget.valueAsNumber;
             const near = Math.round(value);
             at.value = Math.abs(value - near) < 0.03 ? near : value;
-          }} />
-        <span class="ticks" aria-hidden="true"><span>dense</span><span>local</span><span>convolution</span></span>
+          }}
+        />
+        <span class="ticks" aria-hidden="true">
+          <span>dense</span>
+          <span>local</span>
+          <span>convolution</span>
+        </span>
       </label>
       <div class="matrix-row">
-        {drawn.value ? <Matrix /> : <p class="panel">Too large to draw as a matrix; the counts hold.</p>}
+        {drawn.value ? (
+          <Matrix />
+        ) : (
+          <p class="panel">Too large to draw as a matrix; the counts hold.</p>
+        )}
         <Counts />
       </div>
-      <Behind title="Table: the same mapping in three forms" head={["form", "weights", "what it assumes"]}
+      <Behind
+        title="Table: the same mapping in three forms"
+        head={["form", "weights", "what it assumes"]}
         rows={() => [
           ["dense", grouped(rungs.dense), "nothing"],
           ["local", grouped(rungs.local), "locality"],
           ["convolution", grouped(rungs.conv), "locality and translation invariance"],
-        ]} />
+        ]}
+      />
       <Inception />
     </Section>
   );

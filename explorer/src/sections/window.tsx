@@ -10,7 +10,7 @@ import { Channels } from "../picture/channels";
 import { Map } from "../picture/map";
 import { Stack } from "../picture/stack";
 import { drawn, type Grid, made, MOST, playing, slices, step } from "../picture/state";
-import { Chosen, Links, Sum } from "../picture/sum";
+import { Chosen, Links, Numbers, Sum } from "../picture/sum";
 import { times } from "../say";
 import { direction, spec } from "../store";
 import { edits, inputKind, INPUTS, kernelKind, KERNELS, reset, seed } from "../values";
@@ -24,7 +24,9 @@ const large = signal(false);
 /** The size of a cell, the same in all grids, and whether they stand beside each other. */
 function laidOut(wide: number): { cell: number; beside: boolean } {
   const last = spec.value.axes.at(-1)!;
-  const [padded, kernel, output] = [last.padded, last.kernel, last.output].map((n) => Math.min(n, MOST));
+  const [padded, kernel, output] = [last.padded, last.kernel, last.output].map((n) =>
+    Math.min(n, MOST),
+  );
   // The words above the grids need room, too, and so do the sliders of a volume's slices.
   const least = spec.value.axes.length === 3 ? 155 : 130;
   const room = (c: number) =>
@@ -63,49 +65,114 @@ export function Window() {
       title="The window over the numbers"
       lead={
         transposed
-          ? "Backwards: each entry of the output scatters the kernel, times its own number, over the input. That is the gradient for the input, and what is called a transposed convolution."
-          : "Point at an output to see what it reads, at an input to see which outputs it feeds, at the kernel to see where a weight is used."
+          ? "Backwards: each entry of the output scatters the kernel, times its own number, " +
+            "over the input. That is the gradient for the input, and what is called a " +
+            "transposed convolution."
+          : "Point at an output to see what it reads, at an input to see which outputs it " +
+            "feeds, at the kernel to see where a weight is used."
       }
     >
       <div class="row tools">
         <button type="button" class="main" onClick={() => (playing.value = !playing.value)}>
           {playing.value ? "Pause" : "Play"}
         </button>
-        <button type="button" aria-label="Step back" onClick={() => { playing.value = false; step(-1); }}>{"\u2190"}</button>
-        <button type="button" aria-label="Step" onClick={() => { playing.value = false; step(1); }}>{"\u2192"}</button>
+        <button
+          type="button"
+          aria-label="Step back"
+          onClick={() => {
+            playing.value = false;
+            step(-1);
+          }}
+        >
+          {"\u2190"}
+        </button>
+        <button
+          type="button"
+          aria-label="Step"
+          onClick={() => {
+            playing.value = false;
+            step(1);
+          }}
+        >
+          {"\u2192"}
+        </button>
         <label class="row small">
           <span class="quiet">pace</span>
-          <input class="pace" type="range" min={1} max={20} value={pace} onInput={(event) => setPace(event.currentTarget.valueAsNumber)} />
+          <input
+            class="pace"
+            type="range"
+            min={1}
+            max={20}
+            value={pace}
+            onInput={(event) => setPace(event.currentTarget.valueAsNumber)}
+          />
         </label>
         <span class="apart" />
-        <Select label={<span class="unseen">Numbers of the {transposed ? "output" : "input"}</span>} value={inputKind.value}
-          options={INPUTS} onChange={(kind) => { reset(); inputKind.value = kind; }} />
-        <Select label={<span class="unseen">Numbers of the kernel</span>} value={kernelKind.value}
+        <Select
+          label={<span class="unseen">Numbers of the {transposed ? "output" : "input"}</span>}
+          value={inputKind.value}
+          options={INPUTS}
+          onChange={(kind) => {
+            reset();
+            inputKind.value = kind;
+          }}
+        />
+        <Select
+          label={<span class="unseen">Numbers of the kernel</span>}
+          value={kernelKind.value}
           options={KERNELS.map(([kind, said]) => [kind, `kernel: ${said}`] as const)}
-          onChange={(kind) => { reset(); kernelKind.value = kind; }} />
-        <button type="button" onClick={() => { reset(); seed.value++; }}>Other numbers</button>
-        {edits.value.size > 0 && <button type="button" onClick={reset}>Undo my numbers</button>}
+          onChange={(kind) => {
+            reset();
+            kernelKind.value = kind;
+          }}
+        />
+        <button
+          type="button"
+          onClick={() => {
+            reset();
+            seed.value++;
+          }}
+        >
+          Other numbers
+        </button>
+        {edits.value.size > 0 && (
+          <button type="button" onClick={reset}>
+            Undo my numbers
+          </button>
+        )}
       </div>
       <Channels />
       <div ref={box} class="measure" />
       {drawn.value ? (
         <>
           <div class={beside ? "grids beside" : "grids"}>
-            {(transposed ? ["out", "kernel", "in"] as const : ["in", "kernel", "out"] as const).map(figure)}
+            {(transposed
+              ? (["out", "kernel", "in"] as const)
+              : (["in", "kernel", "out"] as const)
+            ).map(figure)}
             {now.axes.length === 3 && <Stack />}
           </div>
           {(large.value || cell < 20) && now.axes.length > 1 && (
-            <Check label="cells large enough for their numbers" value={large.value} onChange={(on) => (large.value = on)} />
+            <Check
+              label="cells large enough for their numbers"
+              value={large.value}
+              onChange={(on) => (large.value = on)}
+            />
           )}
           <Sum />
           <Chosen names={names} />
           <Links />
+          {(["in", "kernel", "out"] as const).map((grid) => (
+            <Numbers key={grid} grid={grid} />
+          ))}
         </>
       ) : (
         <p class="panel">
           {now.axes.length > 3
-            ? "Pictures are for one to three axes; the formula and the counts below hold for any number."
-            : "This convolution is too large for a page to compute; the formula and the counts below hold all the same."}
+            ? "Pictures are for one to three axes; the formula and the counts below hold for " +
+              "any number."
+            : "This convolution is too large for a page to compute; the formula and the " +
+              "counts below hold all the same."}
         </p>
       )}
     </Section>
@@ -116,18 +183,22 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
   const now = spec.value;
   const { axes, flip } = now;
   const turned = useTurn(grid === "kernel" && flip);
-  const shape = grid === "in" ? axes.map((axis) => axis.size) : grid === "out" ? outputs(now) : kernels(now);
+  const shape =
+    grid === "in" ? axes.map((axis) => axis.size) : grid === "out" ? outputs(now) : kernels(now);
   const padded = axes.some((axis) => axis.lo || axis.hi);
   const unread = axes.some((axis) => axis.unread);
   const cut = grid !== "kernel" && axes.some((axis) => Math.max(axis.padded, axis.output) > MOST);
   const first = axes[0];
-  const [low, count] = grid === "in" ? [-first.lo, first.padded] : [0, grid === "out" ? first.output : first.kernel];
+  const [low, count] =
+    grid === "in" ? [-first.lo, first.padded] : [0, grid === "out" ? first.output : first.kernel];
   const name = { in: "Input", kernel: "Kernel", out: "Output" }[grid];
   const letter = { in: "x", kernel: "w", out: "y" }[grid];
   return (
     <figure class={axes.length === 3 ? "sliced" : undefined}>
       <figcaption>
-        <b class={{ in: "of-input", kernel: "of-kernel", out: "of-output" }[grid]}>{name} {letter}</b>{" "}
+        <b class={{ in: "of-input", kernel: "of-kernel", out: "of-output" }[grid]}>
+          {name} {letter}
+        </b>{" "}
         <span class="quiet numbers">{times(shape)}</span>
         {grid === made.value && <span class="quiet">, computed</span>}
         {made.value === "in" && grid === "out" && <span class="quiet">, given</span>}
@@ -136,13 +207,26 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
         {grid === "in" && unread && <span class="quiet small key"> hatched: never read</span>}
       </figcaption>
       <div class="scroll" ref={turned}>
-        <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, 14) : cell}
-          onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()} />
+        <Map
+          grid={grid}
+          cell={
+            grid === "kernel"
+              ? Math.max(cell, Math.min(26, Math.floor(125 / axes.at(-1)!.kernel)))
+              : cell
+          }
+          onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()}
+        />
       </div>
       {cut && <p class="small quiet">The first {MOST} entries of an axis are drawn.</p>}
       {axes.length === 3 && count > 1 && (
-        <Slider label="slice" name={`${name}: slice`} value={slices[grid].value} min={low} max={low + count - 1}
-          onChange={(at) => (slices[grid].value = at)} />
+        <Slider
+          label="slice"
+          name={`${name}: slice`}
+          value={slices[grid].value}
+          min={low}
+          max={low + count - 1}
+          onChange={(at) => (slices[grid].value = at)}
+        />
       )}
     </figure>
   );
@@ -155,7 +239,8 @@ function useTurn(flip: boolean) {
   useEffect(() => {
     if (before.current !== flip && !still.value)
       box.current?.animate([{ transform: "rotate(180deg)" }, { transform: "none" }], {
-        duration: 700, easing: "ease-in-out",
+        duration: 700,
+        easing: "ease-in-out",
       });
     before.current = flip;
   }, [flip]);
