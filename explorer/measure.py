@@ -18,7 +18,7 @@ ROUNDS = 120
 # Each step is one event; the work of its handlers, effects and drawing ends before the next frame.
 STEPS = """async ([kind, count]) => {
   const find = label => [...document.querySelectorAll('input[type=range]')]
-    .find(each => (each.getAttribute('aria-label') || each.labels?.[0]?.textContent || '').includes(label));
+    .find(each => (each.ariaLabel || each.labels?.[0]?.textContent || '').includes(label));
   const map = [...document.querySelectorAll('canvas.map')].at(-1);
   const box = map.getBoundingClientRect();
   const slider = kind === 'hover' ? null : find(kind);

@@ -1,4 +1,4 @@
-"""The page is built from the sources beside it, loads nothing, and what is put into it stays data."""
+"""The page is built from its sources, loads nothing, and what is put into it stays data."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The page in a browser: every control, by mouse, keyboard and touch; small, dark and still; nothing
+"""The page in a browser: every control, by mouse, keyboard and touch; small, dark, still; nothing
 leaves it, nothing is said in its console, and axe finds nothing serious.
 """
 

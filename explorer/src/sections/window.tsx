@@ -25,13 +25,15 @@ const large = signal(false);
 function laidOut(wide: number): { cell: number; beside: boolean } {
   const last = spec.value.axes.at(-1)!;
   const [padded, kernel, output] = [last.padded, last.kernel, last.output].map((n) => Math.min(n, MOST));
-  // The sliders of a volume's slices need room, too.
-  const least = spec.value.axes.length === 3 ? 5 : 3;
-  const columns = padded + Math.max(kernel, least) + Math.max(output, least);
-  const together = Math.floor((wide - 2 * GAP) / columns);
+  // The words above the grids need room, too, and so do the sliders of a volume's slices.
+  const least = spec.value.axes.length === 3 ? 155 : 130;
+  const room = (c: number) =>
+    padded * c + Math.max(kernel * c, least) + Math.max(output * c, least + 30) + 2 * GAP;
+  let together = LARGEST_CELL;
+  while (together > 1 && room(together) > wide) together--;
   // A signal reads better with its output below it.
   const enough = large.value ? 20 : spec.value.axes.length === 1 ? 30 : 10;
-  if (together >= enough) return { cell: Math.min(LARGEST_CELL, together), beside: true };
+  if (together >= enough) return { cell: together, beside: true };
   const alone = Math.floor(wide / Math.max(padded, output));
   return { cell: Math.max(5, Math.min(38, alone)), beside: false };
 }
@@ -134,7 +136,7 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
         {grid === "in" && unread && <span class="quiet small key"> hatched: never read</span>}
       </figcaption>
       <div class="scroll" ref={turned}>
-        <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, 14) : cell}
+        <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, Math.min(26, Math.floor(125 / axes.at(-1)!.kernel))) : cell}
           onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()} />
       </div>
       {cut && <p class="small quiet">The first {MOST} entries of an axis are drawn.</p>}

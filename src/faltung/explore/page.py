@@ -18,8 +18,8 @@ from faltung.geometry.conv import ConvSpec
 
 _EMPTY = '<script type="application/json" id="data">{}</script>'
 _FRAME = "width:100%;height:min(46rem,85vh);border:0;border-radius:6px"
-# A page in a frame unpacks itself, once it is seen: in a notebook stands a third of it, and browsers
-# load a frame of this kind at once, however it is folded.
+# A page in a frame unpacks itself, once it is seen: a notebook keeps a third of it, and browsers
+# load such a frame at once, however it is folded.
 _UNPACK = (
     "<!doctype html><script>new IntersectionObserver(async(e,o)=>{"
     "if(!e.some(i=>i.isIntersecting))return;o.disconnect();"
