@@ -5,7 +5,7 @@ import type { Direction } from "./store";
 export const times = (shape: readonly number[]) => shape.join("\u00d7");
 
 /** A number with its thousands apart, in any language the same. */
-export const grouped = (n: number | bigint) => n.toLocaleString("en-US");
+export const grouped = new Intl.NumberFormat("en-US").format;
 
 /** A value, short: at most four digits that count. */
 export function short(value: number): string {

@@ -7,13 +7,14 @@ import { Behind } from "../parts/behind";
 import { short } from "../say";
 import { spec } from "../store";
 import { edit } from "../values";
-import { cellAt } from "./draw";
+import { cellAt, placeOf, sheetOf } from "./draw";
 import {
   channelIn, channelOut, choose, chosen, fedBy, flat, focus, given, type Grid, links, made, numbers,
-  playing, readBy, stored, weight,
+  playing, readBy, slices, stored, weight,
 } from "./state";
 
 const MOST_TERMS = 60;
+const MOST_COLUMNS = 64;
 
 export const placed = (at: readonly number[]) => `[${at.join(", ")}]`;
 
@@ -224,6 +225,28 @@ export function Links() {
           link.from ? `input ${placed(link.from)} = ${short(numbers.value.in[flat(link.from, sizes(now))])}` : "padding: 0",
         ]);
       }}
+    />
+  );
+}
+
+/** The numbers of a grid as they are drawn: in a volume, those of the slice. */
+export function Numbers({ grid }: { grid: Grid }) {
+  const now = spec.value;
+  const name = { in: "input", kernel: "kernel", out: "output" }[grid];
+  const sheet = sheetOf(now, grid, 1, slices[grid].value);
+  const columns = Math.min(sheet.columns, MOST_COLUMNS);
+  return (
+    <Behind
+      title={`Table: the numbers of the ${name}${sheet.slice === null ? "" : `, slice ${sheet.slice}`}`}
+      head={["", ...Array.from({ length: columns }, (_, i) => sheet.left + i)]}
+      rows={() =>
+        Array.from({ length: sheet.rows }, (_, row) => [
+          sheet.top + row,
+          ...Array.from({ length: columns }, (_, column) =>
+            short(cellAt(now, numbers.value, grid, placeOf(now, sheet, row, column)).value),
+          ),
+        ])
+      }
     />
   );
 }

@@ -41,11 +41,11 @@ function Size({ axis, which }: { axis: Axis; which: number }) {
             <mo>{"\u2212"}</mo>
             <T axis={which} term="dilation" says="dilation"><mn>{dilation}</mn></T>
             <mo>{"\u00b7"}</mo>
-            <T axis={which} term="extent" says="kernel less 1">
+            <T axis={which} term="extent" says="kernel">
               <mo>(</mo><mn>{kernel}</mn><mo>{"\u2212"}</mo><mn>1</mn><mo>)</mo>
             </T>
             <mo>{"\u2212"}</mo><mn>1</mn><mo>+</mo>
-            <T axis={which} term="padding" says="before, after"><mn>{lo}</mn><mo>+</mo><mn>{hi}</mn></T>
+            <T axis={which} term="padding" says="padding"><mn>{lo}</mn><mo>+</mo><mn>{hi}</mn></T>
           </mrow>
           <T axis={which} term="stride" says="stride"><mn>{stride}</mn></T>
         </mfrac>

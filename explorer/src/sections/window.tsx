@@ -10,7 +10,7 @@ import { Channels } from "../picture/channels";
 import { Map } from "../picture/map";
 import { Stack } from "../picture/stack";
 import { drawn, type Grid, made, MOST, playing, slices, step } from "../picture/state";
-import { Chosen, Links, Sum } from "../picture/sum";
+import { Chosen, Links, Numbers, Sum } from "../picture/sum";
 import { times } from "../say";
 import { direction, spec } from "../store";
 import { edits, inputKind, INPUTS, kernelKind, KERNELS, reset, seed } from "../values";
@@ -100,6 +100,7 @@ export function Window() {
           <Sum />
           <Chosen names={names} />
           <Links />
+          {(["in", "kernel", "out"] as const).map((grid) => <Numbers key={grid} grid={grid} />)}
         </>
       ) : (
         <p class="panel">
