@@ -41,15 +41,15 @@ def test_it_is_small_and_names_no_address() -> None:
 
 
 def test_what_is_put_in_is_only_data(chromium: Any, tmp_path: Path) -> None:
-    text = page(faltung.parse("c1>1 9 k3"), network={"title": HOSTILE}, fields=None)
-    assert text.count("</script>") == built().count("</script>") and "fields" not in text[-2000:]
+    text = page(faltung.parse("c1>1 9 k3"), other={"title": HOSTILE}, fields=None)
+    assert text.count("</script>") == built().count("</script>")
     path = tmp_path / "page.html"
     path.write_text(text)
     opened = chromium.new_page()
     opened.goto(path.as_uri())
     assert opened.input_value("#line") == "n1 c1>1 9 k3"
     data = json.loads(opened.inner_text("#data") or opened.text_content("#data"))
-    assert data["network"]["title"] == HOSTILE
+    assert data.keys() == {"spec", "other"} and data["other"]["title"] == HOSTILE
     assert opened.evaluate("window.hacked") is None
     opened.close()
 

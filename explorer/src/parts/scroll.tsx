@@ -9,6 +9,7 @@ export function Scroll(props: { label: string; children: ComponentChildren }) {
     const found = box.current;
     if (!found) return;
     const look = () => setMore(found.scrollWidth > found.clientWidth);
+    look(); // an observer may be late where many boxes appear at once
     const watch = new ResizeObserver(look);
     for (const each of [found, ...found.children]) watch.observe(each);
     return () => watch.disconnect();
