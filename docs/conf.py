@@ -48,7 +48,7 @@ pages_outside = {
         for page in sorted((ROOT / "benchmarks" / "results").glob("*.md"))
     },
 }
-files_on_site = {"src/faltung/explore/explorer.html": "explorer.html"}
+files_on_site = {"src/faltung/explore/explorer.html": "_static/explorer.html"}
 # What is no page of the site is on the code host.
 code_host = f"{PROJECT['urls']['Homepage']}/blob/main"
 
@@ -73,10 +73,9 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "Faltung"
-html_static_path = ["_static"]
+html_static_path = ["_static", *(f"../{file}" for file in files_on_site)]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
-html_extra_path = [f"../{file}" for file in files_on_site]
 html_copy_source = False
 html_show_sphinx = False
 html_favicon = "_static/icon.svg"

@@ -16,7 +16,7 @@ from sphinx.writers.html5 import HTML5Translator
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.text import parse
 
-EXPLORER = "explorer.html"  # where conf.py puts the page
+EXPLORER = "_static/explorer.html"  # where conf.py puts the page
 
 
 class window(nodes.General, nodes.Element):
