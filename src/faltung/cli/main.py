@@ -31,7 +31,7 @@ COMMANDS = {
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",
     "see": "write a page on which a convolution moves, to learn from and to pass on",
-    "quiz": "answer questions about convolutions, with explanations",
+    "quiz": "ask about convolutions, and explain the answers",
     "explain": "explain a convolution: what it costs, and how it would run",
     "doctor": "check what this computer can do, and report problems",
     "completion": "print a script that completes commands and options in a shell",
