@@ -15,6 +15,7 @@ from benchmarks.protocol import (
     CONVOLUTIONS,
     DEPTHWISE,
     FILTERS,
+    FORWARD,
     LAYERS,
     NETWORKS,
     ONNX,
@@ -37,7 +38,7 @@ SECTIONS = {
     DEPTHWISE: page_bounds,
 }
 HEADINGS = {
-    LAYERS: "Benchmark results",
+    LAYERS: "Benchmark results: layers",
     NETWORKS: "Benchmark results: networks",
     TRAINING: "Benchmark results: steps of training",
     WINDOWS: "Benchmark results: poolings and local layers",
@@ -48,11 +49,17 @@ HEADINGS = {
 }
 
 
+def _heading(run: Run) -> str:
+    """What was measured, and of layers in which direction."""
+    forward = run.subject != LAYERS or any(row.direction == FORWARD for row in run.rows)
+    return HEADINGS[run.subject] if forward else "Benchmark results: gradients of layers"
+
+
 def page(run: Run) -> str:
     """The whole page."""
     sections = SECTIONS[run.subject]
     parts = [
-        f"# {HEADINGS[run.subject]}",
+        f"# {_heading(run)}",
         _where(run),
         _peers(run),
         _how(run, sections.how(run)),

@@ -7,7 +7,6 @@ beyond that is in ``_ext``, an extension for each thing.
 import re
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,11 +26,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "numpydoc",
     "outside",
-    "explorer",
     "listed",
     "mathml",
     "commands",
     "names",
+    "windows",
     *(["charts"] if (HERE / "_ext" / "charts.py").exists() else []),
 ]
 
@@ -63,10 +62,8 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 5
 myst_links_external_new_tab = False
 
-autodoc_mock_imports = [] if find_spec("torch") else ["torch"]  # it is large
 autodoc_typehints = "none"  # NumPy's style says the types of arguments in words
-autodoc_preserve_defaults = True
-autodoc_member_order = "bysource"
+autodoc_member_order = "groupwise"
 autosummary_generate = False  # numpydoc loads it
 numpydoc_show_class_members = False
 numpydoc_use_plots = False

@@ -7,7 +7,9 @@ Standard library only. The order of the folders is that of the map in ``ARCHITEC
 
 import ast
 import re
+from inspect import cleandoc
 from pathlib import Path
+from tokenize import COMMENT, NL, STRING, generate_tokens
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "faltung"
@@ -29,10 +31,12 @@ def stages() -> list[str]:
 
 def summary(path: Path) -> str | None:
     """The docstring of a file up to the first line that ends a sentence; None without one."""
-    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-    if docstring is None:
+    with path.open(encoding="utf-8") as file:
+        tokens = generate_tokens(file.readline)
+        first = next(token for token in tokens if token.type not in (COMMENT, NL))
+    if first.type != STRING:
         return None
-    lines = docstring.partition("\n\n")[0].splitlines()
+    lines = cleandoc(ast.literal_eval(first.string)).partition("\n\n")[0].splitlines()
     end = next((i for i, line in enumerate(lines) if line.endswith(".")), len(lines) - 1)
     return " ".join(line.strip() for line in lines[: end + 1])
 

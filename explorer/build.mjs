@@ -1,12 +1,13 @@
 // Builds the explorer: one HTML file that loads nothing. `npm ci && npm run build` in this folder
-// writes ../src/faltung/explore/explorer.html, which is kept in the repository, so that nobody who
-// installs Faltung needs Node.
+// writes ../src/faltung/explore/explorer.html, and ../docs/_static/charts.js for the results pages.
+// Both are kept in the repository, so that nobody who installs Faltung needs Node.
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const here = new URL(".", import.meta.url);
 const out = new URL("../src/faltung/explore/explorer.html", here);
+const charts = new URL("../docs/_static/charts.js", here);
 
 // What the page is made from: its digest stands in the page, and a test compares it.
 function sources(folder = new URL("src/", here)) {
@@ -30,7 +31,7 @@ async function bundled(entry) {
   const { outputFiles } = await build({
     entryPoints: [new URL(entry, here).pathname],
     bundle: true,
-    minify: true,
+    minify: !process.env.PLAIN,
     write: false,
     format: "iife",
     target: ["es2022", "safari16"],
@@ -49,4 +50,5 @@ const page = readFileSync(new URL("template.html", here), "utf8")
   .replace("{{geometry}}", await bundled("src/hook.ts").then((text) => () => text))
   .replace("{{script}}", await bundled("src/main.tsx").then((text) => () => text));
 writeFileSync(out, page);
+writeFileSync(charts, `// ${digest()}\n${await bundled("src/charts.tsx")}\n`);
 console.log(`${out.pathname}: ${(Buffer.byteLength(page) / 1000).toFixed(0)} kB`);

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Container, Iterator, Mapping, Set
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ EXTRAS = {
 DEPENDENCIES = {"numpy", "llvmlite"}
 
 
+@cache
 def files() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
@@ -83,9 +85,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(text: str, module: str, is_package: bool) -> Iterator[str]:
+def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
     """Every module that a file imports, wherever it does; `from a import b` is a.b."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -98,8 +100,16 @@ def imports(text: str, module: str, is_package: bool) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def imported(path: Path) -> Iterator[str]:
-    yield from imports(path.read_text("utf-8"), module_name(path), path.name == "__init__.py")
+@cache
+def read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a file imports, and what of that at its top. Read once: it is all that takes time."""
+    tree, where = ast.parse(path.read_text("utf-8")), (module_name(path), path.stem == "__init__")
+    top = ast.Module([node for node in tree.body if _is_import(node)], [])
+    return tuple(imports(tree, *where)), tuple(imports(top, *where))
+
+
+def imported(path: Path) -> tuple[str, ...]:
+    return read(path)[0]
 
 
 def violations(path: Path) -> Iterator[str]:
@@ -203,10 +213,8 @@ def test_extras_are_imported_late() -> None:
     """A file loads without any extra: at its top stand only what is always there."""
     early = []
     for path in files():
-        lines = [node for node in ast.parse(path.read_text("utf-8")).body if _is_import(node)]
-        text = "\n".join(ast.unparse(node) for node in lines)
-        found = imports(text, module_name(path), path.name == "__init__.py")
-        early += [f"{path.name}: {name}" for name in found if name.split(".")[0] in EXTRAS]
+        names = (name.split(".")[0] for name in read(path)[1])
+        early += [f"{path.name}: {name}" for name in names if name in EXTRAS]
     assert early == []
 
 
@@ -240,7 +248,7 @@ def test_the_exceptions_are_still_needed() -> None:
     ],
 )
 def test_imports_are_found(text: str, module: str, is_package: bool, expected: list[str]) -> None:
-    assert list(imports(text, module, is_package)) == expected
+    assert list(imports(ast.parse(text), module, is_package)) == expected
 
 
 def python(code: str) -> str:

@@ -58,7 +58,7 @@ def reference(name: str) -> str:
             if action.help != argparse.SUPPRESS and action.dest != "help"
         ]
         if mine and group.title not in ("options", "positional arguments"):
-            parts.append(f"**{group.title}**\n")
+            parts.append(f"**{str(group.title).capitalize()}**\n")
         for action in sorted(mine, key=lambda action: bool(action.option_strings)):
             value = written(action)
             heads = [f"{option} {value}".strip() for option in action.option_strings] or [value]

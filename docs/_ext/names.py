@@ -12,7 +12,6 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.ext.autodoc.mock import mock
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -21,14 +20,20 @@ NAME = re.compile(r"(?:faltung\.)?((?:\w+\.)*\w+)(?:\(\))?")
 
 def kind(found: Any) -> str:
     """The directive of autodoc that documents this."""
+    if inspect.ismodule(found):
+        return "automodule"
     if isinstance(found, type):
         return "autoexception" if issubclass(found, BaseException) else "autoclass"
     return "autofunction" if inspect.isroutine(found) or callable(found) else "autodata"
 
 
-def summary(found: Any) -> str:
+# What data is, which has no docstring.
+SAID = {"faltung.nets.NETS": "All of them: a dict from the name of a network to its ``Row``."}
+
+
+def summary(name: str, found: Any) -> str:
     """The first sentence of a docstring, as a cell of a table."""
-    text = (inspect.getdoc(found) or "").partition("\n\n")[0].replace("\n", " ")
+    text = SAID.get(name) or (inspect.getdoc(found) or "").partition("\n\n")[0].replace("\n", " ")
     return escaped(text).replace("``", "`").replace("|", r"\|")
 
 
@@ -39,10 +44,14 @@ def entries(place: str, module: Any, names: list[str]) -> str:
     for name in names:
         found = getattr(module, name)
         if len(names) > 1:
-            table.append(f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(found)} |")
+            table.append(
+                f"| {{py:obj}}`{name} <{place}.{name}>` | {summary(f'{place}.{name}', found)} |"
+            )
         lines += ["", f".. {kind(found)}:: {place}.{name}"]
         if isinstance(found, type) and not issubclass(found, BaseException):
             lines += ["   :members:"]
+        if kind(found) == "autodata":
+            lines += ["   :no-value:", "", f"   {SAID[f'{place}.{name}']}"]
     fence = "`" * 5
     return "\n".join([*table, "", fence + "{eval-rst}", *lines, fence])
 
@@ -56,9 +65,12 @@ class Names(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """A table of Markdown, and the entries by autodoc."""
         place = self.arguments[0]
-        with mock(self.config.autodoc_mock_imports):
-            module = importlib.import_module(place)
-            return self.parse_text_to_nodes(entries(place, module, " ".join(self.content).split()))
+        names = " ".join(self.content).split()
+        try:
+            text = entries(place, importlib.import_module(place), names)
+        except ModuleNotFoundError as error:
+            text = f"*Left out here, because {error.name} is missing where the site was built.*"
+        return self.parse_text_to_nodes(text)
 
 
 # Our docstrings have code between double backticks and no other markup within a line.
@@ -90,12 +102,36 @@ def docstring(
         lines[i] = head + between + escaped(rest)
 
 
+def signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    found: Any,
+    options: Any,
+    text: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None] | None:
+    """Defaults in few words: the name of a class, ``...`` for what is made anew."""
+    if text is None:
+        return None
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    return text.replace("<factory>", "..."), returned
+
+
+# Classes all of whose methods are for their users, however short their docstrings are.
+WHOLE = {"InferenceSession", "OnnxModel", "Source", "Stream"}
+
+
 def ours(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what a class has from elsewhere, and what each layer answers its builder."""
-    home = getattr(found, "__module__", None) or "faltung"
-    inner = home.startswith("faltung.nn") and name in ("build", "formula")
-    base = getattr(found, "__qualname__", "").split(".")[0] in ("Layer", "Activation", "build")
-    return True if home.split(".")[0] != "faltung" or (inner and not base) else None
+    """Leave out what a class has from elsewhere, and methods for the rest of the package: their
+    docstrings have no sections (CONTRIBUTING.md).
+    """
+    if (getattr(found, "__module__", None) or "faltung").split(".")[0] != "faltung":
+        return True
+    found = getattr(found, "__func__", found)  # of a class method
+    if not inspect.isfunction(found) or found.__qualname__.split(".")[0] in WHOLE:
+        return None
+    return None if re.search(r"^ *---", found.__doc__ or "", re.MULTILINE) else True
 
 
 class Linked(SphinxPostTransform):
@@ -136,5 +172,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("names", Names)
     app.add_post_transform(Linked)
     app.connect("autodoc-process-docstring", docstring, priority=400)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", ours)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,6 @@
 // What the tests ask of the page, and anybody may in the browser's console: `faltung.parse(...)`.
 // It is a script of its own, which needs no page: the tests run it in Node, too.
+import { onnx, python, torch } from "./code";
 import { compute } from "./compute";
 import { Field, receptiveField } from "./geometry/field";
 import { bytesMoved, ladder, macs } from "./geometry/spec";
@@ -63,6 +64,10 @@ export const faltung = {
   receptiveField,
   evaluated,
   digest,
+  code: (text: string, way: "forward" | "transposed") => {
+    const spec = parse(text);
+    return { python: python(spec, way), torch: torch(spec, way), onnx: onnx(spec, way) };
+  },
   compute: (text: string, x: number[], w: number[], g: number[]) => compute(parse(text), x, w, g),
 };
 (globalThis as { faltung?: typeof faltung }).faltung = faltung;

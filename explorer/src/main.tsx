@@ -1,4 +1,5 @@
 // The page: a line of text on top, and the sections below it.
+import { effect } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Panel } from "./panel";
@@ -13,32 +14,47 @@ import { Formula } from "./sections/formula";
 import { Network } from "./sections/network";
 import { Processor } from "./sections/processor";
 import { Window } from "./sections/window";
-import { address, direction, line, problem, spec, visit } from "./store";
+import { address, data, direction, line, only, problem, spec, visit } from "./store";
 import { summary } from "./say";
 import { inputKind, kernelKind, reset } from "./values";
 
+// A page about a network begins with it; the convolution of the line comes after.
+const network = data.network?.title ?? data.fields?.[0]?.title;
+if (network !== undefined) document.title = `${network}, seen - Faltung`;
+
 function Head() {
-  let box: HTMLInputElement | null = null;
   return (
     <header>
       <div class="head">
-        <h1>Convolution, seen</h1>
-        <Choice legend="Colours" quiet name="theme" value={theme.value}
-          options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
-          onChange={(next) => (theme.value = next)} />
+        <h1 class={only.value.length ? "unseen" : undefined}>{network === undefined ? "Convolution, seen" : "A network, seen"}</h1>
+        {only.value.length === 0 && (
+          <Choice legend="Colours" quiet name="theme" value={theme.value}
+            options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
+            onChange={(next) => (theme.value = next)} />
+        )}
       </div>
-      <div class="line">
-        <label for="line">One line says it all, and is the address</label>
-        <div class="field">
-          <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
-            aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
-            ref={(found) => void (box = found)}
-            onInput={(event) => (line.value = event.currentTarget.value)} />
-          <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
-        </div>
-        <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
-          {problem.value || summary(spec.value, direction.value)}
-        </p>
+      {network === undefined && <Line />}
+    </header>
+  );
+}
+
+function Line() {
+  let box: HTMLInputElement | null = null;
+  const whole = only.value.length === 0;
+  return (
+    <div class="line">
+      <label for="line" class={whole ? undefined : "unseen"}>One line says it all, and is the address</label>
+      <div class="field">
+        <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
+          aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
+          ref={(found) => void (box = found)}
+          onInput={(event) => (line.value = event.currentTarget.value)} />
+        <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
+      </div>
+      <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
+        {problem.value || summary(spec.value, direction.value)}
+      </p>
+      {whole && (
         <div class="row presets" role="group" aria-label="Examples">
           {PRESETS.map((preset) => (
             <button key={preset.name} type="button" title={preset.says}
@@ -53,8 +69,8 @@ function Head() {
             </button>
           ))}
         </div>
-      </div>
-    </header>
+      )}
+    </div>
   );
 }
 
@@ -89,26 +105,32 @@ function Menu() {
 // Sections about the convolution of the line have its controls beside them. A section without
 // anything to show renders nothing.
 function Page() {
+  const shown = (name: string) => only.value.length === 0 || only.value.includes(name);
   return (
     <>
       <Head />
-      <Menu />
+      {only.value.length === 0 && <Menu />}
       <main>
-        <div class="bench">
-          <Panel />
-          <div>
-            <Window />
-            <Formula />
-            <Dense />
-            <InCode />
+        {data.network && shown("network") && <Network />}
+        {data.fields && shown("fields") && <Fields />}
+        {network !== undefined && <Line />}
+        {["window", "formula", "dense", "code"].some(shown) && (
+          <div class="bench">
+            <Panel />
+            <div>
+              {shown("window") && <Window />}
+              {shown("formula") && <Formula />}
+              {shown("dense") && <Dense />}
+              {shown("code") && <InCode />}
+            </div>
           </div>
-        </div>
-        <Fields />
-        <Network />
-        <Processor />
+        )}
+        {!data.fields && shown("fields") && <Fields />}
+        {shown("processor") && <Processor />}
       </main>
     </>
   );
 }
 
+effect(() => void document.body.classList.toggle("part", only.value.length > 0));
 render(<Page />, document.getElementById("page")!);

@@ -5,7 +5,7 @@ import { changeAxes, changeChannels, changeRank, draft, type Part } from "./draf
 import { MODES, type Mode } from "./geometry/axis";
 import { NAMES } from "./geometry/padding";
 import { Check, Choice, NumberField, Select, Slider } from "./parts/controls";
-import { direction, show } from "./store";
+import { direction, only, show } from "./store";
 
 /** Whether each axis has controls of its own. */
 const apart = signal(false);
@@ -128,7 +128,7 @@ export function Panel() {
   );
 }
 
-/** Beside the pictures the controls are always open; above them, on a phone, they fold. */
+/** Beside the pictures the controls are open; above them, on a phone or in a frame, they fold. */
 function useWide(): boolean {
   const [wide, set] = useState(() => matchMedia("(min-width: 66rem)").matches);
   useEffect(() => {
@@ -137,5 +137,5 @@ function useWide(): boolean {
     query.addEventListener("change", changed);
     return () => query.removeEventListener("change", changed);
   }, []);
-  return wide;
+  return wide && only.value.length === 0;
 }

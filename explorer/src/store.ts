@@ -4,7 +4,8 @@
 //
 // The line is the address too, behind the #, with + for a blank; "&transposed" after it says that
 // the picture shows the convolution's transpose, the gradient for its input, which the text form
-// has no word for: it is the same problem, read the other way.
+// has no word for: it is the same problem, read the other way. "&only=window,formula" leaves these
+// sections alone, for a frame in somebody else's page.
 import { computed, effect, signal } from "@preact/signals";
 import type { Data } from "./data";
 import type { Spec } from "./geometry/spec";
@@ -14,6 +15,8 @@ import { type Draft, parse, written } from "./geometry/text";
 export const data: Data = JSON.parse(document.getElementById("data")?.textContent || "{}");
 
 export type Direction = "forward" | "transposed";
+/** Names of the sections that are shown; none: all of them. */
+export const only = signal<readonly string[]>([]);
 export const FIRST = "n1 c1>1 7x7 k3 p1";
 
 /** The line as it is typed; it may be unfinished. */
@@ -58,6 +61,11 @@ export function address(): string {
   }`;
 }
 
+/** The address of this page as it is, which may show a part. */
+function whole(): string {
+  return address() + (only.value.length ? `&only=${only.value.join(",")}` : "");
+}
+
 /** Read the address; one that names a section of the page says nothing about the line. */
 function obey(): void {
   const [words, ...options] = location.hash.slice(1).split("&");
@@ -68,6 +76,8 @@ function obey(): void {
     return; // no text at all
   }
   direction.value = options.includes("transposed") ? "transposed" : "forward";
+  const part = options.find((option) => option.startsWith("only="));
+  only.value = part ? part.slice("only=".length).split(",").filter(Boolean) : [];
 }
 
 let waiting = 0;
@@ -75,9 +85,9 @@ let waiting = 0;
 function write(how: "push" | "replace"): void {
   clearTimeout(waiting);
   waiting = 0;
-  if (location.hash === address()) return;
+  if (location.hash === whole()) return;
   try {
-    history[how === "push" ? "pushState" : "replaceState"](null, "", address());
+    history[how === "push" ? "pushState" : "replaceState"](null, "", whole());
   } catch {
     // A page in a frame without an origin has no address of its own.
   }

@@ -3,13 +3,14 @@
 import argparse
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from runs import shapes
 
-from faltung.cli import wording
+from faltung.cli import commands, wording
 from faltung.cli.commands import parsers
 from faltung.cli.main import COMMANDS, main
 from faltung.cli.parser import Parser, Typed, real_number, whole_number
@@ -39,7 +40,8 @@ BASE = {
     "bench": ["model.onnx"],
     "nets": [],
     "summary": ["lenet5"],
-    "see": ["c1>1 8 k3", "--force"],
+    "quiz": [],
+    "see": ["run", "x.npy", "--force"],
     "explain": ["c1>1 8 k3"],
     "doctor": ["--quick"],
     "completion": ["bash"],
@@ -89,6 +91,18 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
+def _parsers(command: str) -> tuple[Parser, Parser]:
+    return parsers(COMMANDS, command)
+
+
+def kept(_: object, command: str) -> tuple[Parser, Parser]:
+    """``parsers``, made once for each command; what was typed before is forgotten."""
+    for parser in _parsers(command):
+        parser.typed.clear()
+    return _parsers(command)
+
+
 def said(capsys: Captured, words: list[str]) -> tuple[int | str | None, str]:
     """The status and standard error of a command; "accepted" if there is nothing to refuse."""
     capsys.readouterr()
@@ -110,6 +124,8 @@ def test_every_option(
     def begin(*_: object, **__: object) -> None:
         raise _Accepted
 
+    # Twenty times of a parser is most of the time that this takes.
+    monkeypatch.setattr(commands, "parsers", kept)
     monkeypatch.setattr(session, "Session", begin)
     monkeypatch.setattr(RunFolder, "begin", begin)
     monkeypatch.setattr(ladder, "climb_down", begin)

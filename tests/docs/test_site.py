@@ -134,7 +134,7 @@ def test_accessible(chromium: Any, width: int, scheme: str) -> None:
         viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
     )
     page = context.new_page()
-    for name in SEEN:
+    for name in ("index", "start/arrays", "reference/problems"):
         page.goto((SITE / f"{name}.html").as_uri())
         page.evaluate(checker.read_text("utf-8"))
         found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]

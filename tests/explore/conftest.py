@@ -1,4 +1,7 @@
-"""One browser and one page for all tests of the explorer; what a page says or asks for is kept."""
+"""One browser for each file of tests of the explorer; what a page says or asks for is kept.
+
+Not one for all files: while Playwright runs, no other test could use it, nor an event loop.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from faltung.explore.page import write
 Opener = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     with browser() as found:
         yield found
@@ -26,7 +29,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opener(chromium: Any, address: str) -> Opener:
     """A new page, in a context with these settings; it may load nothing but itself."""
 
@@ -37,9 +40,8 @@ def opener(chromium: Any, address: str) -> Opener:
         page.said = []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.said.append(request.url))
+        page.on("request", lambda each: page.said.append(each.url) if each.url != address else None)
         page.goto(address + line)
-        page.said.remove(address + line)
         return page
 
     return opened

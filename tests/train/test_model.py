@@ -148,6 +148,13 @@ def test_numbers_at_every_position() -> None:
     assert history[-1].loss < 0.3 * history[0].loss
 
 
+def test_what_may_be_a_picture_without_channels_is_called_a_series() -> None:
+    net = nn.Sequential(nn.Conv(2, 3), nn.Flatten(), nn.Linear(2))
+    words = "a series of 9 channels (a picture is 1x9x9)>"
+    assert repr(Model(net, (9, 9))).endswith(words)
+    assert "series" not in repr(Model(net, (2, 9))) + repr(Model(net, (1, 9, 9)))
+
+
 def test_a_label_for_each_position() -> None:
     x, y = maps(40)
     model = Model(nn.Sequential(nn.Conv(2, 1)), (1, 8, 8), classes=["dark", "bright"])

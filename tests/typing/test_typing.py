@@ -77,11 +77,16 @@ def test_words_are_those_of_the_tables() -> None:
 
 @pytest.mark.skipif(not installed("mypy"), reason="mypy is not installed")
 def test_examples_pass() -> None:
+    """Without the rule that some types of other packages break. It is left out here and not by an
+    option, with which mypy would read all of the package again.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--disable-error-code=no-any-return", "examples"],
+        [sys.executable, "-m", "mypy", "examples"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in (0, 1) and not done.stderr, done.stdout + done.stderr
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [line for line in errors if not line.endswith("[no-any-return]")] == []

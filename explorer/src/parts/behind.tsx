@@ -1,5 +1,6 @@
 // The table behind a picture, for those who do not see it, and for whoever wants the numbers.
 import { useState } from "preact/hooks";
+import { Scroll } from "./scroll";
 
 type Cell = string | number;
 const MOST = 200; // rows, so that a large map does not become a hundred thousand elements
@@ -16,7 +17,7 @@ export function Behind(props: {
     <details class="behind" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{props.title}</summary>
       {open && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={props.title}>
+        <Scroll label={props.title}>
           <table>
             {rows.length > MOST && <caption>The first {MOST} of {rows.length} rows</caption>}
             <thead>
@@ -38,7 +39,7 @@ export function Behind(props: {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
     </details>
   );

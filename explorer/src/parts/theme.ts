@@ -55,6 +55,11 @@ effect(() => {
   changed();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+// In a frame, the page around it says which colours it has.
+addEventListener("message", ({ source, data }) => {
+  const said = source === parent && source !== window ? data?.faltungTheme : null;
+  if (said === "auto" || said === "light" || said === "dark") theme.value = said;
+});
 
 /** Whether movement is unwelcome. */
 export const still = signal(matchMedia("(prefers-reduced-motion: reduce)").matches);

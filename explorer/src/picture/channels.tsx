@@ -51,7 +51,7 @@ function Wires({ now, ci, co }: { now: Spec; ci: number; co: number }) {
   const reads = Array.from({ length: b }, (_, o) => readBy(now, o).map((i) => [i, o] as const)).flat();
   return (
     <svg class="wires" width={wide} height="66" viewBox={`0 0 ${wide} 66`} role="img"
-      aria-label={`${a} channels in, ${b} out, in ${now.groups} groups; channel ${co} out reads ${readBy(now, co).join(", ")}`}>
+      aria-label={`${a} channels in, ${b} out, ${now.groups > 1 ? `in ${now.groups} groups` : "one group"}; channel ${co} out reads ${readBy(now, co).join(", ")}`}>
       {reads.map(([i, o]) => (
         <line key={`${i}-${o}`} x1={x(i, a)} y1="12" x2={x(o, b)} y2="54"
           stroke={o === co ? "var(--kernel)" : "var(--line)"} stroke-width={o === co ? (i === ci ? 3 : 1.6) : 1} />

@@ -1,5 +1,5 @@
 // One grid of the picture: a canvas that answers to pointer and keys.
-import { untracked, useSignalEffect } from "@preact/signals";
+import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { painted } from "../parts/theme";
 import { direction, spec } from "../store";
@@ -10,53 +10,47 @@ const NAMES: Record<Grid, string> = { in: "Input", kernel: "Kernel", out: "Outpu
 
 export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: () => void }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const kept = useRef({ base: document.createElement("canvas"), cell });
-  kept.current.cell = cell;
+  // Below what is lit lie the values, on a canvas of their own.
+  const below = useRef<HTMLCanvasElement>(null);
+  const kept = useRef(cell);
+  kept.current = cell;
 
-  const sheet = (): Sheet => sheetOf(spec.value, grid, kept.current.cell, slices[grid].value);
+  const sheet = (): Sheet => sheetOf(spec.value, grid, kept.current, slices[grid].value);
 
   const paint = () => {
-    const target = canvas.current;
-    if (!target) return;
-    const now = spec.value;
-    const brush = target.getContext("2d")!;
-    brush.setTransform(1, 0, 0, 1, 0, 0);
-    brush.clearRect(0, 0, target.width, target.height);
-    brush.drawImage(kept.current.base, 0, 0);
-    brush.scale(ratio(), ratio());
-    drawLight(brush, now, numbers.value, sheet(), {
-      focus: focus.value, links: links.value, term: lit.value,
-    });
+    const brush = cleared(canvas.current, sheet());
+    if (brush)
+      drawLight(brush, spec.value, numbers.value, sheet(), {
+        focus: focus.value, links: links.value, term: lit.value,
+      });
   };
   const repaint = () => {
-    const target = canvas.current;
-    if (!target) return;
-    painted.value;
-    const { base } = kept.current;
-    const now = sheet();
-    const [wide, high] = [now.columns * now.cell, now.above + now.rows * now.cell];
-    for (const each of [base, target])
-      [each.width, each.height] = [Math.round(wide * ratio()), Math.round(high * ratio())];
-    target.style.width = `${wide}px`;
-    target.style.height = `${high}px`;
-    const brush = base.getContext("2d")!;
-    brush.setTransform(ratio(), 0, 0, ratio(), 0, 0);
+    const brush = cleared(below.current, sheet());
     const scattered = grid === "in" && direction.value === "transposed";
-    drawValues(brush, spec.value, numbers.value, now, scattered);
+    if (brush) drawValues(brush, spec.value, numbers.value, sheet(), scattered);
   };
-  // Values are drawn when they change; what is lit, over them, with every move of the pointer.
+  // Values are drawn when they change; what is lit, over them, with every move of the pointer; and
+  // both at most once in a frame, however much has changed.
+  const frame = useRef({ asked: 0, values: true });
+  const ask = (values: boolean) => {
+    const wanted = frame.current;
+    wanted.values ||= values;
+    wanted.asked ||= requestAnimationFrame(() => {
+      wanted.asked = 0;
+      if (wanted.values) repaint();
+      wanted.values = false;
+      paint();
+    });
+  };
   useSignalEffect(() => {
-    repaint();
-    untracked(paint);
+    [painted.value, spec.value, numbers.value, direction.value, slices[grid].value];
+    ask(true);
   });
   useSignalEffect(() => {
-    painted.value;
-    paint();
+    [focus.value, links.value, lit.value];
+    ask(false);
   });
-  useEffect(() => {
-    repaint();
-    paint();
-  }, [cell]);
+  useEffect(() => ask(true), [cell]);
 
   const under = (event: { clientX: number; clientY: number }): number[] | null => {
     const box = canvas.current!.getBoundingClientRect();
@@ -72,6 +66,8 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
     if (at && old?.grid === grid && String(old.at) === String(at)) return;
     hovered.value = at && { grid, at };
   };
+  /** Where the keys begin. */
+  const first = () => placeOf(spec.value, { ...sheet(), top: 0, left: 0 }, 0, 0);
   const press = (event: KeyboardEvent) => {
     const axis = { ArrowLeft: -1, ArrowRight: -1, ArrowUp: -2, ArrowDown: -2, PageUp: -3, PageDown: -3 }[event.key];
     if (axis !== undefined) {
@@ -79,17 +75,19 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
       const which = rank + axis;
       if (which < 0) return;
       event.preventDefault();
-      const here = chosen.value.grid === grid ? [...chosen.value.at] : placeOf(spec.value, sheet(), 0, 0);
+      const here = chosen.value.grid === grid ? [...chosen.value.at] : first();
       here[which] += /Left|Up/.test(event.key) ? -1 : 1;
       playing.value = false;
       choose({ grid, at: here });
     } else if (event.key === "Enter" || /^[-0-9]$/.test(event.key)) {
       if (event.key === "Enter") event.preventDefault();
-      if (chosen.value.grid !== grid) choose({ grid, at: placeOf(spec.value, sheet(), 0, 0) });
+      if (chosen.value.grid !== grid) choose({ grid, at: first() });
       onEdit();
     }
   };
   return (
+    <div class="layers">
+    <canvas ref={below} aria-hidden="true" />
     <canvas
       ref={canvas}
       class="map"
@@ -107,7 +105,25 @@ export function Map({ grid, cell, onEdit }: { grid: Grid; cell: number; onEdit: 
       onDblClick={onEdit}
       onKeyDown={press}
     />
+    </div>
   );
+}
+
+/** A canvas of the right size, and nothing on it. */
+function cleared(target: HTMLCanvasElement | null, now: Sheet): CanvasRenderingContext2D | null {
+  const brush = target?.getContext("2d");
+  if (!target || !brush) return null;
+  const [wide, high] = [now.columns * now.cell, now.above + now.rows * now.cell];
+  const [x, y] = [Math.round(wide * ratio()), Math.round(high * ratio())];
+  if (target.width !== x || target.height !== y) {
+    [target.width, target.height] = [x, y];
+    target.style.width = `${wide}px`;
+    target.style.height = `${high}px`;
+  }
+  brush.setTransform(1, 0, 0, 1, 0, 0);
+  brush.clearRect(0, 0, x, y);
+  brush.scale(ratio(), ratio());
+  return brush;
 }
 
 const ratio = () => Math.min(3, devicePixelRatio || 1);

@@ -81,6 +81,8 @@ effect(() => {
   const next = inside(chosen.peek(), now);
   if (String(next.at) !== String(chosen.peek().at)) chosen.value = next;
   hovered.value = null;
+  // Slices that show what is chosen.
+  if (now.axes.length === 3) queueMicrotask(() => choose(chosen.peek()));
 });
 
 /** The kernel between two channels, as it is stored. */
@@ -180,7 +182,7 @@ export const links = computed<Link[]>(() => {
 /** The next output (or the one before), in reading order; round at the end. */
 export function step(by: number): void {
   const now = spec.value;
-  const grid = made.value === "out" ? "out" : "out";
+  const grid = "out";
   const shape = outputs(now);
   const here = chosen.value.grid === grid ? flat(chosen.value.at, shape) : by > 0 ? -1 : 0;
   const count = shape.reduce((n, size) => n * size, 1);
@@ -199,12 +201,12 @@ export function choose(entry: Entry): void {
   chosen.value = inside(entry, spec.value);
   const now = spec.value;
   if (now.axes.length !== 3) return;
-  const found = entry.grid === "kernel" ? [] : links.value;
-  slices[entry.grid].value = entry.at[0];
-  const near = found[found.length >> 1];
-  if (!near) return;
-  if (entry.grid === "out" && !found.some((link) => link.at[0] === slices.in.value))
-    slices.in.value = near.at[0];
-  if (entry.grid === "in" && !found.some((link) => link.out[0] === slices.out.value))
-    slices.out.value = near.out[0];
+  const found = links.value;
+  slices[entry.grid].value = chosen.value.at[0];
+  if (!found.some((link) => link.at[0] === slices.in.value && link.out[0] === slices.out.value)) {
+    const near = found[found.length >> 1];
+    if (near) [slices.in.value, slices.out.value] = [near.at[0], near.out[0]];
+  }
+  const seen = found.find((link) => link.at[0] === slices.in.value && link.out[0] === slices.out.value);
+  if (seen) slices.kernel.value = seen.tap[0];
 }

@@ -1,5 +1,6 @@
 // One axis as a strip: its entries with their padding, and below them the window of each output.
 import type { Axis } from "../geometry/axis";
+import { Scroll } from "../parts/scroll";
 import { lit, type Term } from "./state";
 
 const [MOST_CELLS, MOST_ROWS] = [64, 14];
@@ -31,7 +32,7 @@ export function Strip({ axis, which, name }: { axis: Axis; which: number; name: 
   const x = (position: number) => (position + axis.lo) * cell;
   const term = lit.value?.axis === which ? lit.value.term : null;
   return (
-    <div class="scroll">
+    <Scroll label={`${name}: the windows`}>
       <svg class="strip" width={cells * cell + 2} height={top + rows * line + 2} role="img"
         viewBox={`-1 -1 ${cells * cell + 2} ${top + rows * line + 2}`}
         aria-label={`${name}: ${axis.lo} + ${axis.size} + ${axis.hi} entries; ${axis.output} windows that span ${axis.extent}, one every ${axis.stride}; ${axis.unread} at the end are not read`}>
@@ -72,6 +73,6 @@ export function Strip({ axis, which, name }: { axis: Axis; which: number; name: 
       {(axis.output > rows || axis.padded > cells) && (
         <p class="small quiet">The first {rows} of {axis.output} windows.</p>
       )}
-    </div>
+    </Scroll>
   );
 }

@@ -5,6 +5,7 @@ import { reads } from "../compute";
 import { kernels, ladder, outputs, sizes } from "../geometry/spec";
 import { Behind } from "../parts/behind";
 import { Section } from "../parts/section";
+import { useVisible } from "../parts/visible";
 import { type Colour, colours, painted } from "../parts/theme";
 import { channelIn, channelOut, drawn, hovered } from "../picture/state";
 import { placed } from "../picture/sum";
@@ -74,20 +75,28 @@ function Matrix() {
         const i = from[o * taps + t];
         if (i >= 0 && i < columns) tap[o * columns + i] = t;
       }
+    return { rows, columns, outs, ins, taps, tap };
+  });
+  // Which entries go first on the way from dense to local; on the rest of the way nobody asks.
+  const distances = useComputed(() => {
+    const { rows, columns } = tables.value;
+    const now = spec.value;
     const [outShape, inShape] = [outputs(now), sizes(now)];
     const far = new Float32Array(rows * columns);
     const os = Array.from({ length: rows }, (_, o) => coordinates(o, outShape));
     const is = Array.from({ length: columns }, (_, i) => coordinates(i, inShape));
     for (let o = 0; o < rows; o++)
       for (let i = 0; i < columns; i++) far[o * columns + i] = distance(now, os[o], is[i]);
-    return { rows, columns, outs, ins, taps, tap, far };
+    return far;
   });
+  const visible = useVisible(canvas);
   useSignalEffect(() => {
     painted.value;
     const target = canvas.current;
-    if (!target || !drawn.value) return;
-    const { rows, columns, taps, tap, far } = tables.value;
+    if (!target || !drawn.value || !visible.value) return;
+    const { rows, columns, taps, tap } = tables.value;
     const { outside, shared } = progress.value;
+    const far = outside > 0 && outside < 1 ? distances.value : null;
     const hues = palette(taps);
     const [r, g, b] = (colours().edge.match(/[\d.]+/g) ?? []).map(Number);
     [target.width, target.height] = [columns, rows];
@@ -97,7 +106,7 @@ function Matrix() {
         const t = tap[p];
         const own = 0.25 + 0.6 * scatter(o, i);
         if (t < 0) {
-          if (far[p] > outside || outside === 0) continue;
+          if (outside === 0 || (far && far[p] > outside)) continue;
           image.data.set([r, g, b, 255 * own * 0.8], p * 4);
         } else {
           const mine = outside > 0.98 ? [r, g, b] : [r * 0.6 + 40, g * 0.6 + 30, b * 0.6 + 20];
@@ -107,8 +116,10 @@ function Matrix() {
       }
     target.getContext("2d")!.putImageData(image, 0, 0);
   });
-  const { rows, columns, outs, ins } = tables.value;
   const now = spec.value;
+  const count = (shape: number[]) => shape.reduce((n, size) => n * size, 1);
+  const [outs, ins] = [count(outputs(now)), count(sizes(now))];
+  const [rows, columns] = [Math.min(outs, MOST_SIDE), Math.min(ins, MOST_SIDE)];
   const scale = Math.min(10, 560 / columns, 480 / rows);
   return (
     <figure class="matrix">
@@ -117,8 +128,7 @@ function Matrix() {
         {now.channelsIn * now.channelsOut > 1 && `; from channel ${channelIn.value} to channel ${channelOut.value}`}
         {(rows < outs || columns < ins) && `; the first ${rows} and ${columns} are drawn`}
       </figcaption>
-      <div class="scroll">
-        <canvas ref={canvas} role="img" style={{ width: `${columns * scale}px`, height: `${rows * scale}px` }}
+              <canvas ref={canvas} role="img" style={{ width: `${columns * scale}px`, aspectRatio: `${columns} / ${rows}` }}
           aria-label={`A matrix of ${outs} rows and ${ins} columns, ${STAGES[Math.round(at.value)][0].toLowerCase()}`}
           onPointerMove={(event) => {
             const box = event.currentTarget.getBoundingClientRect();
@@ -132,7 +142,6 @@ function Matrix() {
             say(`output ${placed(place)}, input ${placed(coordinates(i, sizes(now)))}: ${weight}`);
           }}
           onPointerLeave={() => { hovered.value = null; say(""); }} />
-      </div>
       <p class="small quiet readout">{said || "Point at the matrix to see which weight it is."}</p>
     </figure>
   );

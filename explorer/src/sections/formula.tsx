@@ -4,6 +4,7 @@ import { changeAxes } from "../draft";
 import type { Axis } from "../geometry/axis";
 import { bytesMoved, kernels, macs, outputs, outputShape, type Spec, weightParameters } from "../geometry/spec";
 import { axisNames } from "../panel";
+import { Scroll } from "../parts/scroll";
 import { Section } from "../parts/section";
 import { lit, type Term } from "../picture/state";
 import { Strip } from "../picture/strip";
@@ -136,7 +137,7 @@ function Cost({ now }: { now: Spec }) {
     ["bytes", "", bytes, `input, weights and output in ${now.dtype}, each once: the least that moves`],
   ];
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Cost">
+    <Scroll label="Cost">
       <table class="cost">
         <caption>What it costs</caption>
         <thead>
@@ -157,7 +158,7 @@ function Cost({ now }: { now: Spec }) {
         {(Number(work) / Number(bytes || 1n)).toPrecision(3)} multiply-adds for each byte: the more, the less memory is
         what one waits for.
       </p>
-    </div>
+    </Scroll>
   );
 }
 
@@ -173,7 +174,7 @@ export function Formula() {
       {shown.map((axis, i) => (
         <div key={i} class="axis-formula">
           <h3>{alike && names.length > 1 ? `Each of ${names.join(", ")}` : names[i]}</h3>
-          <div class="scroll"><Size axis={axis} which={i} /></div>
+          <Scroll label={`Formula: ${names[i]}`}><Size axis={axis} which={i} /></Scroll>
           <Terms axis={axis} which={i} />
           <Strip axis={axis} which={i} name={names[i]} />
           <Shortcut axis={axis} which={alike ? null : i} />

@@ -1,9 +1,9 @@
 // The window over the numbers: input, kernel, output, and what goes with what.
-import { useSignalEffect } from "@preact/signals";
+import { signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { axisNames } from "../panel";
 import { kernels, outputs } from "../geometry/spec";
-import { Select, Slider } from "../parts/controls";
+import { Check, Select, Slider } from "../parts/controls";
 import { Section } from "../parts/section";
 import { still } from "../parts/theme";
 import { Channels } from "../picture/channels";
@@ -18,12 +18,22 @@ import { edits, inputKind, INPUTS, kernelKind, KERNELS, reset, seed } from "../v
 const GAP = 28;
 const LARGEST_CELL = 46;
 
+/** Whether numbers that can be read are worth more than grids beside each other. */
+const large = signal(false);
+
 /** The size of a cell, the same in all grids, and whether they stand beside each other. */
 function laidOut(wide: number): { cell: number; beside: boolean } {
   const last = spec.value.axes.at(-1)!;
   const [padded, kernel, output] = [last.padded, last.kernel, last.output].map((n) => Math.min(n, MOST));
-  const together = Math.floor((wide - 2 * GAP) / (padded + Math.max(kernel, 2) + Math.max(output, 2)));
-  if (together >= 20) return { cell: Math.min(LARGEST_CELL, together), beside: true };
+  // The words above the grids need room, too, and so do the sliders of a volume's slices.
+  const least = spec.value.axes.length === 3 ? 155 : 130;
+  const room = (c: number) =>
+    padded * c + Math.max(kernel * c, least) + Math.max(output * c, least + 30) + 2 * GAP;
+  let together = LARGEST_CELL;
+  while (together > 1 && room(together) > wide) together--;
+  // A signal reads better with its output below it.
+  const enough = large.value ? 20 : spec.value.axes.length === 1 ? 30 : 10;
+  if (together >= enough) return { cell: together, beside: true };
   const alone = Math.floor(wide / Math.max(padded, output));
   return { cell: Math.max(5, Math.min(38, alone)), beside: false };
 }
@@ -53,7 +63,7 @@ export function Window() {
       title="The window over the numbers"
       lead={
         transposed
-          ? "Point at an entry of the output: it scatters the kernel, times its own number, over the input. That is the gradient for the input, and the transposed convolution."
+          ? "Backwards: each entry of the output scatters the kernel, times its own number, over the input. That is the gradient for the input, and what is called a transposed convolution."
           : "Point at an output to see what it reads, at an input to see which outputs it feeds, at the kernel to see where a weight is used."
       }
     >
@@ -84,6 +94,9 @@ export function Window() {
             {(transposed ? ["out", "kernel", "in"] as const : ["in", "kernel", "out"] as const).map(figure)}
             {now.axes.length === 3 && <Stack />}
           </div>
+          {(large.value || cell < 20) && now.axes.length > 1 && (
+            <Check label="cells large enough for their numbers" value={large.value} onChange={(on) => (large.value = on)} />
+          )}
           <Sum />
           <Chosen names={names} />
           <Links />
@@ -110,19 +123,21 @@ function Figure({ grid, cell }: { grid: Grid; cell: number }) {
   const first = axes[0];
   const [low, count] = grid === "in" ? [-first.lo, first.padded] : [0, grid === "out" ? first.output : first.kernel];
   const name = { in: "Input", kernel: "Kernel", out: "Output" }[grid];
+  const letter = { in: "x", kernel: "w", out: "y" }[grid];
   return (
-    <figure class={`grid-${grid}`}>
+    <figure class={axes.length === 3 ? "sliced" : undefined}>
       <figcaption>
-        <b class={{ in: "of-input", kernel: "of-kernel", out: "of-output" }[grid]}>{name}</b>{" "}
+        <b class={{ in: "of-input", kernel: "of-kernel", out: "of-output" }[grid]}>{name} {letter}</b>{" "}
         <span class="quiet numbers">{times(shape)}</span>
         {grid === made.value && <span class="quiet">, computed</span>}
+        {made.value === "in" && grid === "out" && <span class="quiet">, given</span>}
         {grid === "kernel" && flip && <span class="quiet">, turned over</span>}
         {grid === "in" && padded && <span class="of-padding small key"> dashed: padding</span>}
         {grid === "in" && unread && <span class="quiet small key"> hatched: never read</span>}
       </figcaption>
       <div class="scroll" ref={turned}>
         <Map grid={grid} cell={grid === "kernel" ? Math.max(cell, 14) : cell}
-          onEdit={() => document.getElementById("value")?.focus()} />
+          onEdit={() => document.querySelector<HTMLInputElement>("#value")?.select()} />
       </div>
       {cut && <p class="small quiet">The first {MOST} entries of an axis are drawn.</p>}
       {axes.length === 3 && count > 1 && (

@@ -18,12 +18,16 @@ from faltung.geometry.conv import ConvSpec
 
 _EMPTY = '<script type="application/json" id="data">{}</script>'
 _FRAME = "width:100%;height:min(46rem,85vh);border:0;border-radius:6px"
-# A page in a frame unpacks itself: what stands in a notebook is a third of it.
+# A page in a frame unpacks itself, once it is seen: a notebook keeps a third of it, and browsers
+# load such a frame at once, however it is folded.
 _UNPACK = (
-    "<!doctype html><script>(async()=>{const b=Uint8Array.from(atob('%s'),c=>c.charCodeAt(0)),"
+    "<!doctype html><script>new IntersectionObserver(async(e,o)=>{"
+    "if(!e.some(i=>i.isIntersecting))return;o.disconnect();"
+    "const b=Uint8Array.from(atob('%s'),c=>c.charCodeAt(0)),"
     "s=new Blob([b]).stream().pipeThrough(new DecompressionStream('gzip')),"
     "t=await new Response(s).text();document.open();"
-    "document.write(t.replace('\"data\\\">{}','\"data\\\">'+%s));document.close()})()</script>"
+    "document.write(t.replace('\"data\">{}','\"data\">'+%s));document.close()"
+    "}).observe(document.documentElement)</script>"
 )
 
 

@@ -167,8 +167,8 @@ def _parameters(random: Random, level: int) -> Question:
 
 
 def _field(random: Random, level: int) -> Question:
-    size, chain, words, steps = 97, [], [], []
-    jump = 1
+    size, words, steps = 97, [], []
+    jump, chain = 1, list[Axis]()
     for _ in range(level + 1):
         kernel = random.choice((2, 3, 5))
         stride = random.choice((1, 2)) if level > 1 or not chain else 1

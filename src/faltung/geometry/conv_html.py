@@ -38,4 +38,6 @@ def conv_html(spec: "ConvSpec", more: str = "") -> str:
         ("multiply-adds", f"{spec.macs:,}"),
     ]
     note = f"{spec.rank}-D {kind}, {spec.dtype}{groups}"
-    return box(str(spec), table(_HEAD, rows, right=(1, 2, 3, 4, 5, 7)), table((), facts), more, note=note)
+    return box(
+        str(spec), table(_HEAD, rows, right=(1, 2, 3, 4, 5, 7)), table((), facts), more, note=note
+    )

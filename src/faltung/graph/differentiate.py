@@ -215,20 +215,24 @@ def pullback(
 
 def sensitivity(
     graph: Graph,
-    of: Value,
+    of: Sequence[Value],
     to: Sequence[Value],
     statistics: Mapping[str, Statistics | Node] | None = None,
-) -> tuple[tuple[Node, ...], Value, list[Value]]:
-    """How a sum over the value ``of`` changes with the values ``to``, at inference.
+) -> tuple[tuple[Node, ...], list[Value], list[Value]]:
+    """How a sum over the values ``of`` changes with the values ``to``, at inference.
 
-    Returns the nodes of the graph and those that are added; the weights of the sum, a value of the
-    shape of ``of`` that is given from outside; and the gradients. ValueError: ``of`` does not
+    Returns the nodes of the graph and those that are added; the weights of the sum, values of the
+    shapes of ``of`` that are given from outside; and the gradients. ValueError: ``of`` does not
     depend on one of them; an operation on the way has no gradient.
     """
     backward = Backward(graph, statistics or {})
     backward.require(*to)
-    weights = Value("weights of the sum", of.shape, samples=of.samples)
-    backward.give(of, weights)
+    weights = [
+        Value(f"weights of the sum {i}", value.shape, samples=value.samples)
+        for i, value in enumerate(of)
+    ]
+    for value, each in zip(of, weights, strict=True):
+        backward.give(value, each)
     _run(backward)
     grads = []
     for value in to:

@@ -90,12 +90,12 @@ def why_whole(node: Node) -> str:
     if isinstance(op, ops.Normalise):
         channels = op.over == "position" or (op.over == "axes" and op.axes == (0,))
         return "" if channels else "takes means over all positions"
-    if isinstance(op, ops.Permute) and _shuffles(node) is not None:
+    if isinstance(op, ops.Permute) and shuffles(node) is not None:
         return ""
     return "mixes or counts all positions"
 
 
-def _shuffles(node: Node) -> int | None:
+def shuffles(node: Node) -> int | None:
     """Of a permutation that leaves positions together: 1 where it moves channels alone, the factor
     where channels become that many positions along each axis, minus that the other way round; None:
     any other.
@@ -112,7 +112,7 @@ def _shuffles(node: Node) -> int | None:
 
 
 def _shuffled(x: Value, y: Value, r: int, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The sizes and order of axes of a permutation with this factor (see ``_shuffles``)."""
+    """The sizes and order of axes of a permutation with this factor (see ``shuffles``)."""
     if r > 0:
         dims = (x.samples, *x.space, y.channels, *(r,) * rank)
         axes = [0, *(a for i in range(rank) for a in (1 + i, 2 + rank + i)), 1 + rank]
@@ -144,7 +144,7 @@ def _reads(node: Node, window: Window, ends: Window) -> list[Window | None]:
                     span if table is None else parts.reads_table(table, span)
                     for table, span in zip(op.tables[1:], window, strict=True)
                 )
-            elif isinstance(op, ops.Permute) and (r := _shuffles(node)) not in (None, 1):
+            elif isinstance(op, ops.Permute) and (r := shuffles(node)) not in (None, 1):
                 assert r is not None
                 own = tuple((a // r, -(-b // r)) if r > 0 else (a * -r, b * -r) for a, b in window)
         # What is broadcast along an axis is there as a whole.
@@ -156,7 +156,7 @@ def _reads(node: Node, window: Window, ends: Window) -> list[Window | None]:
 
 def _grid_of(node: Node, grid: Grid) -> tuple[int, ...]:
     """The grid of the output of a node."""
-    if isinstance(node.op, ops.Permute) and (r := _shuffles(node) or 1) > 1:
+    if isinstance(node.op, ops.Permute) and (r := shuffles(node) or 1) > 1:
         return (r,) * len(node.output.space)
     if isinstance(node.op, ConvolveInput):
         return node.op.spec.stride
@@ -349,7 +349,7 @@ def _smaller(node: Node, window: Window, own: Window | None, x: Value, y: Value)
         )
         return replace(op, tables=(op.tables[0], *tables))
     if isinstance(op, ops.Permute):
-        r = _shuffles(node)
+        r = shuffles(node)
         assert r is not None
         if r == 1:
             return replace(op, dims=(x.samples * x.positions, *op.dims[1:]))
@@ -403,7 +403,7 @@ def _advance(node: Node) -> list[Fraction]:
         return [Fraction(1, axis.stride) for axis in op.spec.axes]
     if isinstance(op, Resample):
         return [_slope(table) for table in op.tables[1:]]
-    if isinstance(op, ops.Permute) and (r := _shuffles(node)) not in (None, 1):
+    if isinstance(op, ops.Permute) and (r := shuffles(node)) not in (None, 1):
         assert r is not None
         return [Fraction(1, r) if r > 0 else Fraction(-r)] * len(node.output.space)
     return [Fraction(1)] * len(node.output.space)

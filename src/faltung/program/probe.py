@@ -49,21 +49,24 @@ class Probe:
         watched: Sequence[Value] = (),
         *,
         to: Sequence[Value] = (),
+        of: Sequence[Value] = (),
         precision: str = "fast",
         machine: Machine | None = None,
     ) -> None:
         state.check(graph)
         self.graph, self.batch = graph, batch
-        self.watched, self.to = tuple(watched), tuple(to)
+        self.watched, self.to, self.of = tuple(watched), tuple(to), tuple(of) or (graph.output,)
         # What is watched stays where it is computed, even if a later layer could absorb it. As in
         # training, normalisations are formulas, and maxima remember where they came from.
-        ends = dict.fromkeys((*graph.outputs, *self.watched, *(v for v in to if v != graph.input)))
+        inside = [v for v in (*to, *of) if v != graph.input]
+        ends = dict.fromkeys((*graph.outputs, *self.watched, *inside))
         plain, statistics = expanded(replace(graph, outputs=tuple(ends), training=True))
         nodes, kept, feeds = plain.nodes, list(ends), [graph.input]
-        self._seed: Value | None = None
+        self._seeds: list[Value] = []
+        self._grads: list[Value] = []
         if self.to:
-            nodes, self._seed, self._grads = sensitivity(plain, graph.output, self.to, statistics)
-            kept, feeds = list(dict.fromkeys([*kept, *self._grads])), [*feeds, self._seed]
+            nodes, self._seeds, self._grads = sensitivity(plain, self.of, self.to, statistics)
+            kept, feeds = list(dict.fromkeys([*kept, *self._grads])), [*feeds, *self._seeds]
         size = batch * sum(v.size for v in kept) * np.dtype(graph.dtype).itemsize
         require(size, "what the layers of this network make")
         names = {value.name for value in kept}
@@ -91,28 +94,27 @@ class Probe:
             self.assembly.array(value)[...] = batch * value.shape[0]
 
     def __call__(
-        self, x: Array, weights: Array | None = None
+        self, x: Array, weights: Array | Sequence[Array] | None = None
     ) -> tuple[Array, list[Array], list[Array]]:
         """The outputs of samples (batch, *input), what is watched, and the gradients.
 
-        weights: (batch, *output), of the sum whose gradient is taken. All are (batch, C, *space),
-        with an axis of samples after the batch where a value has several for each.
+        weights: (batch, *output), of the sum whose gradient is taken, one array for each value that
+        is summed. All are (batch, C, *space), with an axis of samples after the batch where a value
+        has several for each.
         """
         graph, array = self.graph, self.assembly.array
         shape = (self.batch, *graph.input.shape)
         copy_in("x", x, shape, array(graph.input), last=False)
-        if self._seed is not None:
-            seed = (self.batch, *graph.output.shape)
-            if weights is None or weights.shape != seed:
-                raise FaltungError(f"weights: must have the shape {seed}")
-            into = array(self._seed)
-            copy_in("weights", weights, seed, into, last=into.ndim > 1)
+        given = [weights] if isinstance(weights, np.ndarray) else weights or []
+        for number, seed in enumerate(self._seeds):
+            shape = (self.batch, *seed.shape)
+            if number >= len(given) or given[number].shape != shape:
+                raise FaltungError(f"weights: must have the shape {shape}")
+            into = array(seed)
+            copy_in("weights", given[number], shape, into, last=into.ndim > 1)
         self.assembly.region.run(threads_for(self.assembly.cycles))
         maps = [self._found(value) for value in self.watched]
-        return self._found(graph.output), maps, [self._found(grad) for grad in self._grads_of()]
-
-    def _grads_of(self) -> Sequence[Value]:
-        return self._grads if self._seed is not None else ()
+        return self._found(graph.output), maps, [self._found(grad) for grad in self._grads]
 
     def _found(self, value: Value) -> Array:
         """A copy of a value, channels first."""

@@ -17,9 +17,9 @@ from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.record import dataclass
 from faltung.train.array_images import overlay, tile_images
-from faltung.train.look_page import Looked, looked, page
+from faltung.train.look_page import Looked, looked, named, page
 from faltung.train.network import Network
-from faltung.train.opened import opened
+from faltung.train.opened import Opened, opened
 from faltung.train.run_dataset import like
 from faltung.train.run_model import filters
 
@@ -60,26 +60,39 @@ def explain(
     """
     found = opened(run)
     model = found.model
-    wanted = like(model, found.folder)
+    sample = sample_of(found, file, labels)
+    if pictures is not None and model.tokens:
+        raise FaltungError("pictures: text cannot be drawn; leave the option out")
+    seen = seen_in(model, sample, label, layer)
+    text = page(seen, Path(file).name, printable(run))
+    target = _page(found.file.parent, file, out)
+    write_whole(target, text.encode("utf-8", "replace"), own=target != out)
+    written = [target] if pictures is None else [target, *_pictures(seen, pictures)]
+    names = named(model)
+    values = seen.outputs.reshape(len(names), -1).mean(1)
+    chosen = seen.chosen[0]
+    is_class = model.targets in ("labels", "flags")
+    return Explanation(names[chosen], float(values[chosen]), is_class, tuple(written))
+
+
+def sample_of(found: Opened, file: str, labels: Labels | None = None) -> Array:
+    """The one sample in a file, as the model reads it. ValueError: none, or several."""
+    wanted = like(found.model, found.folder)
     if wanted.kind in ("picture", "volume"):
         wanted = replace(wanted, fit=True)
     samples, _ = read_files([file], wanted, labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
-    if pictures is not None and model.tokens:
-        raise FaltungError("pictures: text cannot be drawn; leave the option out")
-    names = model.classes or tuple(map(str, range(model.graph.output.channels)))
-    target = None if label is None else _number(label, names)
-    seen = looked(model, samples[0], target, layer, _words(model, samples[0]))
-    text = page(seen, Path(file).name, printable(run))
-    written = [_page(found.file.parent, file, out)]
-    write_whole(written[0], text.encode("utf-8", "replace"), own=written[0] != out)
-    if pictures is not None:
-        written += _pictures(seen, pictures)
-    values = seen.outputs.reshape(len(names), -1).mean(1)
-    chosen = seen.chosen[0]
-    is_class = model.targets in ("labels", "flags")
-    return Explanation(names[chosen], float(values[chosen]), is_class, tuple(written))
+    one: Array = samples[0]
+    return one
+
+
+def seen_in(
+    model: Network, sample: Array, label: str | None = None, layer: str | None = None
+) -> Looked:
+    """What is known of a sample. label: the class that is explained. ValueError."""
+    number = None if label is None else _number(label, named(model))
+    return looked(model, sample, number, layer, _words(model, sample))
 
 
 def _words(model: Network, sample: Array) -> tuple[str, ...]:

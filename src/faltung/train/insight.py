@@ -1,6 +1,7 @@
 """What a network sees: the maps of its layers, gradients for them, and Grad-CAM. For ``Model``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
@@ -392,6 +393,38 @@ class Insight(Predicting):
         return Seen(
             made[0], dict(zip(watched, maps, strict=True)), dict(zip(to, grads, strict=True))
         )
+
+    def unit_gradients(self, x: Array, units: Sequence[tuple[str, tuple[int, ...]]]) -> Array:
+        """For each sample the gradient of one unit for it: the name of a layer, and where the unit
+        lies in what the layer makes, (channel, *space).
+
+        x: as the network takes them. One program computes all of them.
+        """
+        from faltung.program.probe import Probe
+
+        values = self.layer_values()
+        of = {name: values[name] for name, _ in units}
+        size = 4 * sum(v.size for v in of.values())
+        size += 16 * max(v.size for node in self.graph.nodes for v in node.outputs)
+        batch = min(len(x), max(1, MAX_BYTES // size))
+        made = np.empty(x.shape, x.dtype)
+        with self._lock:
+            probe = Probe(
+                replace(self.graph, outputs=tuple(of.values())[-1:]),
+                self._numbers(),
+                batch,
+                to=[self.graph.input],
+                of=tuple(of.values()),
+                precision=self.precision,
+            )
+            for start in range(0, len(x), batch):
+                some = slice(start, start + batch)
+                seeds = {n: np.zeros((batch, *v.shape), self.graph.dtype) for n, v in of.items()}
+                for row, (name, unit) in enumerate(units[some]):
+                    seeds[name][(row, *unit)] = 1
+                found = probe(_filled(x[some], batch), list(seeds.values()))[2][0]
+                made[some] = found[: len(made[some])]
+        return made
 
     def _probe(self, batch: int, watched: tuple[str, ...], to: tuple[str, ...]) -> "Probe":
         """The program for so many samples; used ones are kept."""

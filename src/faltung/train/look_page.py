@@ -120,7 +120,7 @@ def page(found: Looked, title: str, note: str = "") -> str:
         styles=("report.css", "look.css"),
         title=text(title),
         note=text(note),
-        network=_network(model),
+        network=network_said(model),
         sample=_sample(found),
         heats=_heats(found),
         layer=text(found.layer),
@@ -138,14 +138,16 @@ def page(found: Looked, title: str, note: str = "") -> str:
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _network(model: Network) -> str:
+def network_said(model: Network) -> str:
+    """What goes in, what comes out, and how many numbers were learned."""
     shapes = (model.input_shape, model.graph.output.shape)
     given, made = ("\N{MULTIPLICATION SIGN}".join(map(str, shape)) for shape in shapes)
     count = sum(p.size for p in model.graph.parameters if p.trained)
     return f"{given} \N{RIGHTWARDS ARROW} {made}, {count:,} parameters"
 
 
-def _names(model: Network) -> tuple[str, ...]:
+def named(model: Network) -> tuple[str, ...]:
+    """The names of the outputs."""
     return model.classes or tuple(map(str, range(model.graph.output.channels)))
 
 
@@ -171,7 +173,7 @@ def _heats(found: Looked) -> list[dict[str, Any]]:
         return []
     made = []
     for number, heat in zip(found.chosen, found.heats, strict=True):
-        one: dict[str, Any] = {"name": text(_names(found.model)[number], 60)}
+        one: dict[str, Any] = {"name": text(named(found.model)[number], 60)}
         if is_series(found.sample) and heat.ndim == 1:
             one["svg"] = sparkline(found.sample, *_SERIES, heat=heat)
         elif heat.ndim == found.sample.ndim - 1:
@@ -184,17 +186,25 @@ def _heats(found: Looked) -> list[dict[str, Any]]:
 
 def _classes(found: Looked) -> list[tuple[str, str, float, bool]]:
     """(name, value, part of the longest bar in percent, whether it is explained)."""
+    return [
+        (text(name, 60), said, round(100 * abs(part), 1), chosen)
+        for name, said, part, chosen in answers(found)
+    ]
+
+
+def answers(found: Looked) -> list[tuple[str, str, float, bool]]:
+    """What the network says: (name, value, part of the longest bar, whether it is explained)."""
     values = found.outputs.reshape(len(found.outputs), -1).mean(1).astype(np.float64)
-    names, is_class = _names(found.model), found.model.targets in ("labels", "flags")
+    names, is_class = named(found.model), found.model.targets in ("labels", "flags")
     sort = np.argsort(-values, kind="stable") if is_class else np.arange(len(values))
     order = [int(i) for i in sort[:CLASSES]]
     order += [i for i in found.chosen[:1] if i not in order]
     longest = 1.0 if is_class else float(np.abs(values[order]).max() or 1.0)
     return [
         (
-            text(names[i], 60),
+            names[i],
             terminal.percent(float(values[i])) if is_class else f"{values[i]:.4g}",
-            round(100 * abs(float(values[i])) / longest, 1),
+            float(values[i]) / longest,
             i == found.chosen[0],
         )
         for i in order
@@ -205,7 +215,7 @@ def _areas(found: Looked) -> list[dict[str, Any]]:
     """Where each class is, of a network that classifies each position."""
     if found.outputs.ndim < 3 or found.model.targets != "labels":
         return []
-    names = _names(found.model)
+    names = named(found.model)
     values = found.outputs.reshape(len(names), -1).mean(1)
     order = [int(i) for i in np.argsort(-values, kind="stable")[:CLASSES]]
     return [

@@ -83,9 +83,9 @@ def sheet(
     if unit == "numbers":
         drawn = list(_cells(shaded(shown.reshape(-1))))
     elif values.ndim == 2:
-        drawn = [_rows(shaded(_shrunk(shown, _LONGEST)))]
+        drawn = [_rows(shaded(shrunk(shown, _LONGEST)))]
     else:
-        drawn = list(_strips(shaded(_shrunk(middle(shown), tile)), tile, strip))
+        drawn = list(_strips(shaded(shrunk(middle(shown), tile)), tile, strip))
     return Sheet(
         tuple(_picture(index, signed) for index in drawn),
         -largest if signed else 0.0,
@@ -107,15 +107,16 @@ def _shades(values: Array, signed: bool, largest: float) -> Index:
     return np.rint((_SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)
 
 
-def _shrunk(values: Array, most: int) -> Array:
-    """Means of neighbours, so that no axis of space is longer than ``most``."""
-    for axis in range(1, values.ndim):
-        size = values.shape[axis]
-        if size > most:
-            starts = np.arange(0, size, math.ceil(size / most))
-            counts = np.diff(np.append(starts, size)).astype(values.dtype)
-            counts = counts.reshape(-1, *[1] * (values.ndim - 1 - axis))
-            values = np.add.reduceat(values, starts, axis) / counts
+def shrunk(values: Array, most: int) -> Array:
+    """Means of neighbours, equally many along each axis of space, so that none is longer than
+    ``most``.
+    """
+    step = math.ceil(max(values.shape[1:], default=1) / most)
+    for axis in range(1, values.ndim if step > 1 else 1):
+        starts = np.arange(0, values.shape[axis], step)
+        counts = np.diff(np.append(starts, values.shape[axis])).astype(values.dtype)
+        counts = counts.reshape(-1, *[1] * (values.ndim - 1 - axis))
+        values = np.add.reduceat(values, starts, axis) / counts
     return values
 
 

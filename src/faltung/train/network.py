@@ -223,6 +223,9 @@ class Network(Insight):
         parts = [f"{self.input_shape} -> {self.graph.output.shape}", f"{count:,} parameters"]
         if self.dtype != "float32":
             parts.append(self.dtype)
+        shape = self.input_shape
+        if len(shape) == 2 and shape[0] == shape[1] > 1:  # or is it a picture without channels?
+            parts.append(f"a series of {shape[0]} channels (a picture is 1x{shape[0]}x{shape[1]})")
         if self.classes is not None:
             names = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
             parts.append(f"classes {names}")

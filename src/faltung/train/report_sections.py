@@ -239,8 +239,8 @@ def drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
 
 def _thinned(values: Array, size: int) -> Array:
     """A large photograph (channels, *space) of fewer pixels, before it is reduced to ``size``."""
-    apart = [slice(None, None, max(n // (4 * size), 1)) for n in values.shape[-2:]]
-    return values[..., *apart]
+    rows, columns = (slice(None, None, max(n // (4 * size), 1)) for n in values.shape[-2:])
+    return values[..., rows, columns]
 
 
 def mistakes(

@@ -17,8 +17,8 @@ WINDOW = re.compile(r"^```\{explorer\}\n(.*?)\n```$", re.MULTILINE)
 @pytest.fixture(name="extension")
 def loaded() -> ModuleType:
     pytest.importorskip("sphinx")
-    place = ROOT / "docs" / "_ext" / "explorer.py"
-    found = importlib.util.spec_from_file_location("explorer", place)
+    place = ROOT / "docs" / "_ext" / "windows.py"
+    found = importlib.util.spec_from_file_location("windows", place)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
@@ -37,9 +37,7 @@ def test_each_page_of_the_course_has_a_window() -> None:
 
 def test_address(extension: ModuleType) -> None:
     line = "n1 c1>2 8x16 k3 p(0,1)x(1,0) m:zeros,circular"
-    frame = extension.frame(line, home="../")
-    (place,) = re.findall(r'<iframe [^>]*src="([^"]*)"', frame)
-    page, _, words = place.partition("#")
-    assert page == "../explorer.html" and unquote(words) == line
-    assert 'title="Explorer: n1 c1&gt;2 ' in frame and 'loading="lazy"' in frame
-    assert "style" not in frame and 'style="height: 300px"' in extension.frame(line, height=300)
+    words, _, rest = extension.address(line, "transposed", ["window", "formula"]).partition("&")
+    assert unquote(words.replace("+", " ")) == line and not set(words) & set(' "<>')
+    assert rest == "transposed&only=window,formula"
+    assert extension.address("c1>1 8 k3", "", []) == "c1%3E1+8+k3"
