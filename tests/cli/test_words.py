@@ -40,6 +40,7 @@ BASE = {
     "bench": ["model.onnx"],
     "nets": [],
     "summary": ["lenet5"],
+    "quiz": ["--json"],  # it asks nothing
     "see": ["run", "x.npy", "--force"],
     "explain": ["c1>1 8 k3"],
     "doctor": ["--quick"],

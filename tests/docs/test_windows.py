@@ -11,7 +11,7 @@ import pytest
 from faltung import parse
 
 ROOT = Path(__file__).parents[2]
-WINDOW = re.compile(r"^```\{explorer\}\n(.*?)\n```$", re.MULTILINE)
+WINDOW = re.compile(r"^```\{explorer\}\n(?::.*\n)*\n?(.*?)\n```$", re.MULTILINE)
 
 
 @pytest.fixture(name="extension")

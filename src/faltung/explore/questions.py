@@ -167,8 +167,8 @@ def _parameters(random: Random, level: int) -> Question:
 
 
 def _field(random: Random, level: int) -> Question:
-    size, chain, words, steps = 97, [], [], []
-    jump = 1
+    size, words, steps = 97, [], []
+    jump, chain = 1, list[Axis]()
     for _ in range(level + 1):
         kernel = random.choice((2, 3, 5))
         stride = random.choice((1, 2)) if level > 1 or not chain else 1
@@ -255,7 +255,7 @@ STATEMENTS: Sequence[tuple[int, str, bool, str]] = (
     (2, "With stride 2, padding='same' always gives floor(H/2) outputs.", False,
      "it gives ceil(H/2); the two differ for odd H"),
     (2, "floor((H-h+p+s)/s) and floor((H-h+p)/s) + 1 are the same for all whole numbers.", True,
-     "s / s = 1 is a whole number, and whole numbers may leave a floor"),
+     "s/s is 1, and a whole number may be moved out of a floor"),
     (2, "A 1x1 convolution cannot mix positions.", True,
      "it reads one position; it mixes channels"),
     (3, "Two 3x3 convolutions in a row see as much as one 5x5.", True,
