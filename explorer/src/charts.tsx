@@ -35,10 +35,18 @@ const HEIGHT = 22;
 const MARGIN = 26;
 
 const least = (row: Row, peers: readonly string[]) =>
-  Math.min(...peers.filter((peer) => peer in row.theirs).map((peer) => row.theirs[peer] / row.ours));
+  Math.min(
+    ...peers.filter((peer) => peer in row.theirs).map((peer) => row.theirs[peer] / row.ours),
+  );
 
 const digits = (value: number) =>
-  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(2) : value.toPrecision(2);
+  value >= 100
+    ? value.toFixed(0)
+    : value >= 10
+      ? value.toFixed(1)
+      : value >= 0.1
+        ? value.toFixed(2)
+        : value.toPrecision(2);
 
 function Chart({ data }: { data: ChartData }) {
   const directions = [...new Set(data.rows.map((row) => row.direction))];
@@ -64,28 +72,45 @@ function Chart({ data }: { data: ChartData }) {
   const low = Math.min(0.8, ...ratios) / 1.1;
   const high = Math.max(2, ...ratios) * 1.1;
   const x = (ratio: number) => (100 * Math.log(ratio / low)) / Math.log(high / low);
-  const ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((t) => t > low && t < high);
+  const every = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+  // Where there is little room, the powers of ten alone.
+  const ticks = every.filter(
+    (t) => t > low && t < high && (innerWidth > 700 || Number.isInteger(Math.log10(t))),
+  );
   const now = rows[Math.min(at, rows.length - 1)];
 
   const say = (row: Row) =>
     `${row.name}: Faltung ${digits(row.ours)} ms; ` +
-    shown.filter((peer) => peer in row.theirs)
-      .map((peer) => `${peer} ${digits(row.theirs[peer])} ms, ${digits(row.theirs[peer] / row.ours)} times`)
+    shown
+      .filter((peer) => peer in row.theirs)
+      .map(
+        (peer) =>
+          `${peer} ${digits(row.theirs[peer])} ms, ${digits(row.theirs[peer] / row.ours)} times`,
+      )
       .join("; ");
 
   return (
     <>
       <p class="chart-says">
         Time of each library divided by Faltung's. Faltung is ahead of all shown on{" "}
-        <b>{all.length - lost.length} of {all.length}</b> rows, and behind one of them on{" "}
-        <b>{lost.length}</b>.
+        <b>
+          {all.length - lost.length} of {all.length}
+        </b>{" "}
+        rows, and behind one of them on <b>{lost.length}</b>.
       </p>
       <div class="chart-tools">
         {directions.length > 1 && (
           <label>
             what{" "}
-            <select value={direction} onChange={(event) => (choose(event.currentTarget.value), point(-1))}>
-              {directions.map((each) => <option key={each} value={each}>{each.replaceAll("_", " ")}</option>)}
+            <select
+              value={direction}
+              onChange={(event) => (choose(event.currentTarget.value), point(-1))}
+            >
+              {directions.map((each) => (
+                <option key={each} value={each}>
+                  {each.replaceAll("_", " ")}
+                </option>
+              ))}
             </select>
           </label>
         )}
@@ -98,7 +123,11 @@ function Chart({ data }: { data: ChartData }) {
           </select>
         </label>
         <label>
-          <input type="checkbox" checked={losses} onChange={(event) => only(event.currentTarget.checked)} />{" "}
+          <input
+            type="checkbox"
+            checked={losses}
+            onChange={(event) => only(event.currentTarget.checked)}
+          />{" "}
           losses alone
         </label>
       </div>
@@ -106,8 +135,13 @@ function Chart({ data }: { data: ChartData }) {
         <legend>Libraries</legend>
         {data.peers.map((peer, i) => (
           <label key={peer}>
-            <input type="checkbox" checked={!hidden.includes(peer)}
-              onChange={() => hide(hidden.includes(peer) ? hidden.filter((h) => h !== peer) : [...hidden, peer])} />
+            <input
+              type="checkbox"
+              checked={!hidden.includes(peer)}
+              onChange={() =>
+                hide(hidden.includes(peer) ? hidden.filter((h) => h !== peer) : [...hidden, peer])
+              }
+            />
             <svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">
               <path d={SHAPES[i % SHAPES.length]} class={`peer-${i % 6}${i >= 6 ? " open" : ""}`} />
             </svg>
@@ -115,34 +149,64 @@ function Chart({ data }: { data: ChartData }) {
           </label>
         ))}
       </fieldset>
-      <div class="chart-body" role="group" tabIndex={0}
-        aria-label="Rows of the chart; the arrow keys go from one to the next" aria-describedby={`${id}-now`}
+      <div
+        class="chart-body"
+        role="group"
+        tabIndex={0}
+        aria-label="Rows of the chart; the arrow keys go from one to the next"
+        aria-describedby={`${id}-now`}
         onKeyDown={(event) => {
           const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
-          const to = event.key === "Home" ? 0 : event.key === "End" ? rows.length - 1 : step ? at + step : null;
+          const to =
+            event.key === "Home"
+              ? 0
+              : event.key === "End"
+                ? rows.length - 1
+                : step
+                  ? at + step
+                  : null;
           if (to === null) return;
           event.preventDefault();
           point(Math.max(0, Math.min(rows.length - 1, to)));
-        }}>
+        }}
+      >
         <div class="chart-names" aria-hidden="true">
           {rows.map((row, i) => (
-            <div key={i} class={i === at ? "on" : undefined} onPointerEnter={() => point(i)}
-              title={row.name}>{row.name}</div>
+            <div
+              key={i}
+              class={i === at ? "on" : undefined}
+              onPointerEnter={() => point(i)}
+              title={row.name}
+            >
+              {row.name}
+            </div>
           ))}
         </div>
-        <svg class="chart-marks" height={rows.length * HEIGHT + MARGIN} aria-hidden="true"
+        <svg
+          class="chart-marks"
+          height={rows.length * HEIGHT + MARGIN}
+          aria-hidden="true"
           onPointerMove={(event) => {
             const top = event.currentTarget.getBoundingClientRect().top;
             const row = Math.floor((event.clientY - top - MARGIN) / HEIGHT);
             if (row >= 0 && row < rows.length) point(row);
-          }}>
+          }}
+        >
           {at >= 0 && at < rows.length && (
             <rect class="on" x="0" width="100%" y={MARGIN + at * HEIGHT} height={HEIGHT} />
           )}
           {ticks.map((tick) => (
             <g key={tick}>
-              <line class={tick === 1 ? "ours" : "tick"} x1={`${x(tick)}%`} x2={`${x(tick)}%`} y1={MARGIN - 6} y2="100%" />
-              <text x={`${x(tick)}%`} y={MARGIN - 10} text-anchor="middle">{tick === 1 ? "Faltung 1" : tick}</text>
+              <line
+                class={tick === 1 ? "ours" : "tick"}
+                x1={`${x(tick)}%`}
+                x2={`${x(tick)}%`}
+                y1={MARGIN - 6}
+                y2="100%"
+              />
+              <text x={`${x(tick)}%`} y={MARGIN - 10} text-anchor="middle">
+                {tick === 1 ? "Faltung 1" : tick}
+              </text>
             </g>
           ))}
           {rows.map((row, i) => (
@@ -151,9 +215,17 @@ function Chart({ data }: { data: ChartData }) {
                 if (!shown.includes(peer) || !(peer in row.theirs)) return null;
                 const ratio = row.theirs[peer] / row.ours;
                 return (
-                  <svg key={peer} x={`${x(ratio)}%`} y={MARGIN + (i + 0.5) * HEIGHT} overflow="visible">
+                  <svg
+                    key={peer}
+                    x={`${x(ratio)}%`}
+                    y={MARGIN + (i + 0.5) * HEIGHT}
+                    overflow="visible"
+                  >
                     {ratio < 1 && <circle r="8" class="lost" />}
-                    <path d={SHAPES[k % SHAPES.length]} class={`peer-${k % 6}${k >= 6 ? " open" : ""}`} />
+                    <path
+                      d={SHAPES[k % SHAPES.length]}
+                      class={`peer-${k % 6}${k >= 6 ? " open" : ""}`}
+                    />
                   </svg>
                 );
               })}
@@ -162,14 +234,24 @@ function Chart({ data }: { data: ChartData }) {
         </svg>
       </div>
       <p id={`${id}-now`} class="chart-now" aria-live="polite">
-        {now ? say(now) : "Point at a row for its times. A ring marks a library that was faster than Faltung."}
+        {now
+          ? say(now)
+          : "Point at a row for its times. A ring marks a library that was faster than Faltung."}
       </p>
       <details>
         <summary>The same as a table: milliseconds</summary>
         <div class="chart-table">
           <table>
             <thead>
-              <tr><th scope="col">row</th><th scope="col">Faltung</th>{shown.map((peer) => <th key={peer} scope="col">{peer}</th>)}</tr>
+              <tr>
+                <th scope="col">row</th>
+                <th scope="col">Faltung</th>
+                {shown.map((peer) => (
+                  <th key={peer} scope="col">
+                    {peer}
+                  </th>
+                ))}
+              </tr>
             </thead>
             <tbody>
               {rows.map((row, i) => (
@@ -177,7 +259,12 @@ function Chart({ data }: { data: ChartData }) {
                   <th scope="row">{row.name}</th>
                   <td>{digits(row.ours)}</td>
                   {shown.map((peer) => (
-                    <td key={peer}>{peer in row.theirs ? digits(row.theirs[peer]) + (row.theirs[peer] < row.ours ? " (faster)" : "") : ""}</td>
+                    <td key={peer}>
+                      {peer in row.theirs
+                        ? digits(row.theirs[peer]) +
+                          (row.theirs[peer] < row.ours ? " (faster)" : "")
+                        : ""}
+                    </td>
                   ))}
                 </tr>
               ))}

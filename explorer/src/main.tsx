@@ -26,11 +26,22 @@ function Head() {
   return (
     <header>
       <div class="head">
-        <h1 class={only.value.length ? "unseen" : undefined}>{network === undefined ? "Convolution, seen" : "A network, seen"}</h1>
+        <h1 class={only.value.length ? "unseen" : undefined}>
+          {network === undefined ? "Convolution, seen" : "A network, seen"}
+        </h1>
         {only.value.length === 0 && (
-          <Choice legend="Colours" quiet name="theme" value={theme.value}
-            options={[["auto", "auto"], ["light", "light"], ["dark", "dark"]]}
-            onChange={(next) => (theme.value = next)} />
+          <Choice
+            legend="Colours"
+            quiet
+            name="theme"
+            value={theme.value}
+            options={[
+              ["auto", "auto"],
+              ["light", "light"],
+              ["dark", "dark"],
+            ]}
+            onChange={(next) => (theme.value = next)}
+          />
         )}
       </div>
       {network === undefined && <Line />}
@@ -43,13 +54,27 @@ function Line() {
   const whole = only.value.length === 0;
   return (
     <div class="line">
-      <label for="line" class={whole ? undefined : "unseen"}>One line says it all, and is the address</label>
+      <label for="line" class={whole ? undefined : "unseen"}>
+        One line says it all, and is the address
+      </label>
       <div class="field">
-        <input id="line" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
-          aria-describedby="problem" aria-invalid={problem.value !== ""} value={line.value}
+        <input
+          id="line"
+          type="text"
+          spellcheck={false}
+          autocomplete="off"
+          autocapitalize="off"
+          aria-describedby="problem"
+          aria-invalid={problem.value !== ""}
+          value={line.value}
           ref={(found) => void (box = found)}
-          onInput={(event) => (line.value = event.currentTarget.value)} />
-        <Copy label="Copy link" text={() => location.href.split("#")[0] + address()} beside={() => box} />
+          onInput={(event) => (line.value = event.currentTarget.value)}
+        />
+        <Copy
+          label="Copy link"
+          text={() => location.href.split("#")[0] + address()}
+          beside={() => box}
+        />
       </div>
       <p id="problem" role="status" class={problem.value ? "problem bad" : "problem"}>
         {problem.value || summary(spec.value, direction.value)}
@@ -57,14 +82,20 @@ function Line() {
       {whole && (
         <div class="row presets" role="group" aria-label="Examples">
           {PRESETS.map((preset) => (
-            <button key={preset.name} type="button" title={preset.says}
-              aria-pressed={line.value === preset.line && direction.value === (preset.direction ?? "forward")}
+            <button
+              key={preset.name}
+              type="button"
+              title={preset.says}
+              aria-pressed={
+                line.value === preset.line && direction.value === (preset.direction ?? "forward")
+              }
               onClick={() => {
                 reset();
                 inputKind.value = preset.input ?? "integers";
                 kernelKind.value = preset.kernel ?? "integers";
                 visit(preset.line, preset.direction);
-              }}>
+              }}
+            >
               {preset.name}
             </button>
           ))}
@@ -87,14 +118,19 @@ function Menu() {
         {found.map(([id, title]) => (
           <li key={id}>
             {/* The address is the line's, so the link only goes there. */}
-            <a href={`#${id}`} onClick={(event) => {
-              event.preventDefault();
-              const section = document.getElementById(id)!;
-              section.scrollIntoView();
-              const heading = section.querySelector("h2")!;
-              heading.tabIndex = -1;
-              heading.focus({ preventScroll: true });
-            }}>{title}</a>
+            <a
+              href={`#${id}`}
+              onClick={(event) => {
+                event.preventDefault();
+                const section = document.getElementById(id)!;
+                section.scrollIntoView();
+                const heading = section.querySelector("h2")!;
+                heading.tabIndex = -1;
+                heading.focus({ preventScroll: true });
+              }}
+            >
+              {title}
+            </a>
           </li>
         ))}
       </ul>

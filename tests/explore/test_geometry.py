@@ -78,9 +78,7 @@ def test_the_page_has_a_bound_that_python_has_not(explorer: Page) -> None:
 
 def test_receptive_fields_of_chains(explorer: Page) -> None:
     texts = ["c1>1 64 k3 s2 p1", "c1>1 32 k5 s2 p2", "c1>1 16 k3 p1"]
-    field = faltung.geometry.field.receptive_field(
-        [faltung.parse(text).axes[0] for text in texts]
-    )
+    field = faltung.geometry.field.receptive_field([faltung.parse(text).axes[0] for text in texts])
     code = """texts => {
       const field = faltung.receptiveField(texts.map(t => faltung.parse(t).axes[0]));
       return [field.size, field.jump, field.start];

@@ -222,9 +222,7 @@ function Note() {
   return (
     <p class="note">
       {net.value.measured}
-      {told && !layer.value.measured
-        ? " This layer was not measured; those with a dot were."
-        : ""}
+      {told && !layer.value.measured ? " This layer was not measured; those with a dot were." : ""}
     </p>
   );
 }

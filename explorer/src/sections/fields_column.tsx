@@ -40,8 +40,7 @@ export function Column() {
     });
   };
   const top = (i: number) => (i < 0 ? 0 : (made.places[i]!.rank + 1) * STEP);
-  const centre = (i: number) =>
-    i < 0 ? 50 : 50 * (made.places[i]!.left + made.places[i]!.right);
+  const centre = (i: number) => (i < 0 ? 50 : 50 * (made.places[i]!.left + made.places[i]!.right));
   const height = (made.ranks + 1) * STEP;
   return (
     <div class="column" ref={box} role="group" aria-label="The layers, from the input down">

@@ -25,7 +25,9 @@ export const groups = (step: Step): Group[] =>
   isBlock(step) ? step.branches.flatMap((branch) => branch.groups) : [step];
 
 const most = view
-  ? Math.max(...view.steps.flatMap(groups).map((group) => (rank(group.maps) ? largest(group.maps) : 0)))
+  ? Math.max(
+      ...view.steps.flatMap(groups).map((group) => (rank(group.maps) ? largest(group.maps) : 0)),
+    )
   : 0;
 
 /** The end of the scale on which a map is drawn. */
@@ -50,7 +52,11 @@ export const looking = computed<Span[] | undefined>(() => {
   if (!layer || !net) return undefined;
   const sizes = layer.shape.slice(1);
   if (sizes.length !== here.at.length) return undefined;
-  return seen(net, layer, sizes.map((n, i) => Math.min(n - 1, Math.floor(here.at[i]! * n))));
+  return seen(
+    net,
+    layer,
+    sizes.map((n, i) => Math.min(n - 1, Math.floor(here.at[i]! * n))),
+  );
 });
 
 /** Of a volume, the slice that is shown. */

@@ -149,11 +149,7 @@ export function Shown({ view }: { view: NetworkView }) {
           />
         )}
       </div>
-      {isBlock(step) ? (
-        <Branches block={step} compared={view.compared} />
-      ) : (
-        <Layer group={step} />
-      )}
+      {isBlock(step) ? <Branches block={step} compared={view.compared} /> : <Layer group={step} />}
       {wide && <Large step={step} />}
     </div>
   );
@@ -163,9 +159,9 @@ function Branches({ block, compared }: { block: Block; compared: boolean }) {
   return (
     <>
       <p class="note">
-        All branches read the same maps; what they make is put one after the other. The bars say what
-        each contributes to the answer{compared ? " rather than to the others" : ""}: its maps times
-        their gradients.
+        All branches read the same maps; what they make is put one after the other. The bars say
+        what each contributes to the answer{compared ? " rather than to the others" : ""}: its maps
+        times their gradients.
       </p>
       <div class="beside-each-other">
         {block.branches.map((branch) => (
@@ -177,9 +173,7 @@ function Branches({ block, compared }: { block: Block; compared: boolean }) {
               </small>
             </h4>
             <p class="part">
-              <span>
-                {percent(branch.part)}
-              </span>
+              <span>{percent(branch.part)}</span>
               <i
                 class={branch.part < 0 ? "less" : ""}
                 style={{ width: `${(100 * Math.abs(branch.part)).toFixed(1)}%` }}

@@ -38,7 +38,9 @@ const telling = ([, kind]: Line) => kind in KINDS;
 
 function step(by: number): void {
   const { lines, loop } = facts.value.kernel;
-  const stops = lines.map((_, i) => i).filter((i) => i >= loop[0] && i < loop[1] && telling(lines[i]));
+  const stops = lines
+    .map((_, i) => i)
+    .filter((i) => i >= loop[0] && i < loop[1] && telling(lines[i]));
   if (!stops.length) return;
   const here = stops.indexOf(at.value);
   const next = here < 0 ? (by > 0 ? 0 : stops.length - 1) : here + by;
@@ -58,23 +60,31 @@ export function Processor() {
   const shown = written(spec.value);
   const known = every.findIndex((one) => one.spec === shown);
   return (
-    <Section id="processor" title="What the processor does"
-      lead="Faltung writes machine code for exactly this convolution on exactly this processor. This is how it chooses, and what it writes.">
+    <Section
+      id="processor"
+      title="What the processor does"
+      lead="Faltung writes machine code for exactly this convolution on exactly this processor. This is how it chooses, and what it writes."
+    >
       <div class="row tools">
-        <Select label="Explained" value={String(number.value)}
+        <Select
+          label="Explained"
+          value={String(number.value)}
           options={every.map((one, i) => [`${i}`, `${one.spec} on ${one.machine.name}`] as const)}
           onChange={(next) => {
             number.value = Number(next);
             rewind();
-          }} />
+          }}
+        />
         {known >= 0 && every[known].spec !== now.spec && (
-          <button type="button" onClick={() => ((number.value = known), rewind())}>Show that of the line</button>
+          <button type="button" onClick={() => ((number.value = known), rewind())}>
+            Show that of the line
+          </button>
         )}
       </div>
       {known < 0 && (
         <p class="small quiet">
-          The line above says something else. <code>faltung see "{shown}"</code> makes a page with this
-          part for it.
+          The line above says something else. <code>faltung see "{shown}"</code> makes a page with
+          this part for it.
         </p>
       )}
       <Methods now={now} />
@@ -93,24 +103,40 @@ function Methods({ now }: { now: Facts }) {
     <>
       <h3>The method</h3>
       <p>
-        <b>{best.name}</b>{best.how && `, ${best.how}`}
+        <b>{best.name}</b>
+        {best.how && `, ${best.how}`}
         {best.ns !== null && <>: {duration(best.ns)} of one core, by its nominal price</>}
-        {now.measured && <>; measured {duration(now.measured.ns)} on one thread ({now.measured.date}, the least of {now.measured.calls} calls)</>}.
+        {now.measured && (
+          <>
+            ; measured {duration(now.measured.ns)} on one thread ({now.measured.date}, the least of{" "}
+            {now.measured.calls} calls)
+          </>
+        )}
+        .
       </p>
       <Scroll label="Why no other method">
         <table class="methods">
           <thead>
-            <tr><th scope="col">method</th><th scope="col">price</th><th scope="col">why not</th></tr>
+            <tr>
+              <th scope="col">method</th>
+              <th scope="col">price</th>
+              <th scope="col">why not</th>
+            </tr>
           </thead>
           <tbody>
             <tr class="chosen">
-              <th scope="row">{best.name}</th><td>{best.ns === null ? "" : duration(best.ns)}</td><td>chosen</td>
+              <th scope="row">{best.name}</th>
+              <td>{best.ns === null ? "" : duration(best.ns)}</td>
+              <td>chosen</td>
             </tr>
             {others.map((one) => (
               <tr key={one.name}>
                 <th scope="row">{one.name}</th>
                 <td>{one.ns === null ? "" : duration(one.ns)}</td>
-                <td>{one.why}{one.how && <span class="quiet"> ({one.how})</span>}</td>
+                <td>
+                  {one.why}
+                  {one.how && <span class="quiet"> ({one.how})</span>}
+                </td>
               </tr>
             ))}
           </tbody>
@@ -133,7 +159,10 @@ function Kernel({ now }: { now: Facts }) {
     return (
       <>
         <h3>The code</h3>
-        <p>Its kernel, {kernel.title}, has no inner loop of multiply-adds: what is repeated has been written out.</p>
+        <p>
+          Its kernel, {kernel.title}, has no inner loop of multiply-adds: what is repeated has been
+          written out.
+        </p>
       </>
     );
   }
@@ -145,19 +174,32 @@ function Kernel({ now }: { now: Facts }) {
     <>
       <h3>The tile in registers</h3>
       <p>
-        The step is <b>{kernel.step}</b>. {kernel.accumulators.length} of the {machine.registers} vector
-        registers hold sums, {machine.lanes} numbers of {machine.bits / machine.lanes} bits in each. One
-        pass of the inner loop makes <b>{adds} multiply-adds</b> of whole vectors
-        {machine.fused ? "" : " (a multiply and an add, on this processor)"} and reads memory {reads} times:
-        {" "}{(adds / Math.max(reads, 1)).toPrecision(2)} for each read. At two in a cycle it takes at least{" "}
-        {kernel.cycles} cycles, for {kernel.flops.toLocaleString("en")} operations.
+        The step is <b>{kernel.step}</b>. {kernel.accumulators.length} of the {machine.registers}{" "}
+        vector registers hold sums, {machine.lanes} numbers of {machine.bits / machine.lanes} bits
+        in each. One pass of the inner loop makes <b>{adds} multiply-adds</b> of whole vectors
+        {machine.fused ? "" : " (a multiply and an add, on this processor)"} and reads memory{" "}
+        {reads} times: {(adds / Math.max(reads, 1)).toPrecision(2)} for each read. At two in a cycle
+        it takes at least {kernel.cycles} cycles, for {kernel.flops.toLocaleString("en")}{" "}
+        operations.
       </p>
       <div class="row tools">
-        <button type="button" class="main" aria-pressed={playing.value}
-          onClick={() => (playing.value = !playing.value)}>{playing.value ? "Pause" : "Play"}</button>
-        <button type="button" aria-label="one instruction back" onClick={() => step(-1)}>←</button>
-        <button type="button" aria-label="one instruction on" onClick={() => step(1)}>→</button>
-        <button type="button" onClick={rewind}>From the start</button>
+        <button
+          type="button"
+          class="main"
+          aria-pressed={playing.value}
+          onClick={() => (playing.value = !playing.value)}
+        >
+          {playing.value ? "Pause" : "Play"}
+        </button>
+        <button type="button" aria-label="one instruction back" onClick={() => step(-1)}>
+          ←
+        </button>
+        <button type="button" aria-label="one instruction on" onClick={() => step(1)}>
+          →
+        </button>
+        <button type="button" onClick={rewind}>
+          From the start
+        </button>
       </div>
       <p class="small now" role={playing.value ? undefined : "status"}>
         {line
@@ -190,7 +232,14 @@ function Registers({ now }: { now: Facts }) {
   const sums = new Set(kernel.accumulators);
   const line = at.value >= 0 ? kernel.lines[at.value] : null;
   const most = Math.max(8, ...filled.value.values());
-  const prefix = machine.arch === "aarch64" ? "v" : machine.bits === 512 ? "zmm" : machine.bits === 256 ? "ymm" : "xmm";
+  const prefix =
+    machine.arch === "aarch64"
+      ? "v"
+      : machine.bits === 512
+        ? "zmm"
+        : machine.bits === 256
+          ? "ymm"
+          : "xmm";
   return (
     <ol class="registers" aria-label={`Vector registers: ${sums.size} hold sums`}>
       {Array.from({ length: machine.registers }, (_, i) => {
@@ -199,7 +248,10 @@ function Registers({ now }: { now: Facts }) {
         return (
           <li key={i} class={`${sums.has(i) ? "sum" : "operand"}${lit ? " lit" : ""}`}>
             <span class="fill" style={{ height: `${(100 * count) / most}%` }} />
-            <span class="name">{prefix}{i}</span>
+            <span class="name">
+              {prefix}
+              {i}
+            </span>
             <span class="count">{sums.has(i) ? count : lit ? "in" : ""}</span>
           </li>
         );
@@ -219,19 +271,33 @@ function Assembly({ now }: { now: Facts }) {
   return (
     <div class="listing">
       <div class="row">
-        <span class="small quiet">{now.kernel.title}: {lines.length} lines; the bar marks the inner loop, + its multiply-adds</span>
+        <span class="small quiet">
+          {now.kernel.title}: {lines.length} lines; the bar marks the inner loop, + its
+          multiply-adds
+        </span>
         <Copy label="Copy" text={text} />
       </div>
       <pre class="assembly" tabIndex={0} role="region" aria-label="Assembly, with the inner loop">
         {lines.map(([each, kind], i) => (
-          <span key={i}
-            class={`${kind}${i >= loop[0] && i < loop[1] ? " in-loop" : ""}${i === at.value ? " runs" : ""}`}>
-            {kind === "fma" ? "+" : " "}{each}{"\n"}
+          <span
+            key={i}
+            class={`${kind}${i >= loop[0] && i < loop[1] ? " in-loop" : ""}${i === at.value ? " runs" : ""}`}
+          >
+            {kind === "fma" ? "+" : " "}
+            {each}
+            {"\n"}
           </span>
         ))}
       </pre>
-      <Behind title="What the loop is made of" head={["instruction", "count"]}
-        rows={() => Object.entries(now.kernel.counts).filter(([, n]) => n).map(([kind, n]) => [KINDS[kind], n])} />
+      <Behind
+        title="What the loop is made of"
+        head={["instruction", "count"]}
+        rows={() =>
+          Object.entries(now.kernel.counts)
+            .filter(([, n]) => n)
+            .map(([kind, n]) => [KINDS[kind], n])
+        }
+      />
     </div>
   );
 }

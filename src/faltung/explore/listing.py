@@ -23,7 +23,10 @@ KINDS = (
     ("multiply", re.compile(r"^\s+(v?mulp[sd]|v?pmull[dq]|v?pmuludq|f?mul(?=\s+v))\b")),
     ("broadcast", re.compile(r"^\s+(v?broadcast\w*|ld1r|dup|vpbroadcast\w*)\b")),
     ("prefetch", re.compile(r"^\s+(prefetch\w*|prfm)\b")),
-    ("store", re.compile(r"^\s+(v?mov[au]p[sd]\s+%[xyz]mm\d+(?:, \(|,[^%]*\()|v?movnt\w*|st[pr1]\b)")),
+    (
+        "store",
+        re.compile(r"^\s+(v?mov[au]p[sd]\s+%[xyz]mm\d+(?:, \(|,[^%]*\()|v?movnt\w*|st[pr1]\b)"),
+    ),
     ("load", re.compile(r"^\s+(v?mov[au]?p?[sd]\w*\s+[^%]*\(|ld[pr1]\b|ldur\b)")),
 )
 

@@ -77,7 +77,8 @@ def processor(
     here = machine or current()
     if measured and here != current():
         raise FaltungError(
-            f"measured=True: machine={here.name!r} is not this computer; leave one of them out"
+            f"machine={here.name!r}: is not this computer, so nothing can be measured on it; leave "
+            "one of the two out"
         )
     sizes = map(prod, (spec.input_shape, spec.weight_shape, spec.output_shape))
     require(sum(sizes) * spec.itemsize, f"{spec}: this problem alone")
