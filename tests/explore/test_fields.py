@@ -79,6 +79,6 @@ def test_tokens_are_not_measured() -> None:
 
 def test_builtin_is_current() -> None:
     """The networks of the page are those that Python describes: `python -m
-    faltung.explore.builtin explorer/src/sections/fields_builtin.json` writes them.
+    faltung.explore.builtin explorer/src/sections` writes them.
     """
     assert BUILTIN.read_text("utf-8") == written()
