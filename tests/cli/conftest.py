@@ -12,7 +12,7 @@ from faltung.cli.main import main
 # Kind -> further arguments of `train`.
 KINDS = {
     "digits": ["--epochs=2", "--batch=64"],
-    "series": ["--epochs=1", "--set=channels=8", "--set=levels=1"],
+    "series": ["--epochs=1", "--net=tcn", "--set=channels=8", "--set=levels=1"],
     "volumes": ["--epochs=1", "--net=lenet5"],
     "text": ["--epochs=1", "--set=features=8", "--set=maps=4"],
     "numbers": ["--epochs=1", "--loss=mse", "--net=lenet5"],

@@ -55,7 +55,7 @@ def text(at: Path) -> Path:
 
 
 SOURCES = {"folders": folder_of_pictures, "classes": arrays, "words": words, "text": text}
-SMALL = {"text": ["--set=channels=4", "--set=levels=1"]}
+SMALL = {"text": ["--net=tcn", "--set=channels=4", "--set=levels=1"]}
 
 
 def clean(capsys: Captured) -> str:

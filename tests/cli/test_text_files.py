@@ -21,6 +21,7 @@ FILES = Path(__file__).parents[1] / "data" / "files"
 LENGTH = 12
 WORDS = ("rise", "fall")
 NAMES = [f"t{i}" for i in range(LENGTH)]
+SMALL = ("--net=tcn", "--set=channels=4", "--set=levels=1")
 
 
 def series() -> tuple[Array, list[str]]:
@@ -119,7 +120,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """Runs on the same samples from four formats."""
     folder = tmp_path_factory.mktemp(request.param)
     path = write(request.param, folder)
-    options = ["--epochs=1", "--set=channels=4", "--set=levels=1"]
+    options = ["--epochs=1", *SMALL]
     assert main(["train", str(path), *options, f"--out={folder / 'run'}"]) == 0
     return folder / "run"
 
@@ -163,7 +164,7 @@ def test_series_of_any_length(capsys: Captured, tmp_path: Path) -> None:
     labelled.write_text(lines(None, [[n, *r] for n, r in zip(numbers, x, strict=True)], "\t"))
     plain.write_text(lines(None, [list(row) for row in x], "\t"))
     out = tmp_path / "run"
-    options = ["--size=16", "--epochs=1", "--set=channels=4", "--set=levels=1", f"--out={out}"]
+    options = ["--size=16", "--epochs=1", *SMALL, f"--out={out}"]
     assert main(["train", str(labelled), *options]) == 0
     for path in (labelled, plain):
         assert main(["predict", str(out), str(path)]) != 0
@@ -187,7 +188,7 @@ def test_the_label_that_the_user_names(capsys: Captured, tmp_path: Path) -> None
     path.write_text(lines([*NAMES, "shape"], [[*r, w] for w, r in zip(y, x, strict=True)]))
     numbers = path.read_text().replace("rise", "1").replace("fall", "0")
     path.write_text(numbers)
-    options = ["--epochs=1", "--set=channels=4", "--set=levels=1", f"--out={out}"]
+    options = ["--epochs=1", *SMALL, f"--out={out}"]
     assert main(["train", str(path), *options]) == 2
     assert "names no label" in capsys.readouterr().err
     assert main(["train", str(path), "--label=shape", *options]) == 0

@@ -95,6 +95,7 @@ ALLOWED = {
     "data/digits.py": (1, "our own file"),
     "data/layers.py": (6, "pixels, limited by white and computed in 32 bits"),
     "data/loader.py": (3, "numbers of samples, below their count"),
+    "explore/shown.py": (2, "levels of 8 bits, computed between their bounds"),
     "program/kept.py": (1, "numbers of arrays, which are counts"),
     "data/randaugment.py": (1, "levels of histograms, which have as many places"),
     "data/netpbm.py": (2, "words of digits, which NumPy checks; pixels, limited by white"),

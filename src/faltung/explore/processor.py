@@ -70,7 +70,7 @@ def processor(
     Raises
     ------
     ValueError
-        ``measured`` for another machine than this one.
+        ``measured`` for another machine than this one, or for bfloat16.
     MemoryError
         Arrays that this computer cannot hold, to be measured.
     """
@@ -80,6 +80,8 @@ def processor(
             f"machine={here.name!r}: is not this computer, so nothing can be measured on it; leave "
             "one of the two out"
         )
+    if measured and spec.dtype == "bfloat16":
+        raise FaltungError("dtype=bf16: NumPy has no such arrays to measure with; measure f16")
     sizes = map(prod, (spec.input_shape, spec.weight_shape, spec.output_shape))
     require(sum(sizes) * spec.itemsize, f"{spec}: this problem alone")
     plan = plan_forward(spec, machine=here, channels_last=channels_last)
@@ -334,8 +336,4 @@ def _numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> An
     made = rng.standard_normal(shape)
     if dtype.startswith("complex"):
         return (made + 1j * rng.standard_normal(shape)).astype(dtype)
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return made.astype(ml_dtypes.bfloat16)
     return made.astype(dtype)
