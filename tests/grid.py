@@ -64,7 +64,7 @@ class Tier:
 
 
 QUICK = Tier("quick", 40, 1, 3)
-SAMPLE = Tier("sample", 1, 4, 10)
+SAMPLE = Tier("sample", 2, 4, 6)
 EXHAUSTIVE = Tier("exhaustive", 0, 1, 100)
 
 
