@@ -1,5 +1,5 @@
 // The page: a line of text on top, and the sections below it.
-import { effect } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Panel } from "./panel";
@@ -105,13 +105,18 @@ function Line() {
   );
 }
 
+/** Whether what lies below the first screen is made: once that has been painted. */
+const rest = signal(false);
+requestAnimationFrame(() => setTimeout(() => (rest.value = true)));
+
 /** The sections that are there, by their headings. */
 function Menu() {
   const [found, set] = useState<[id: string, title: string][]>([]);
+  const whole = rest.value;
   useEffect(() => {
     const sections = [...document.querySelectorAll("main section[id]")];
     set(sections.map((each) => [each.id, each.querySelector("h2")?.textContent ?? each.id]));
-  }, []);
+  }, [whole]);
   return (
     <nav class="menu" aria-label="Sections">
       <ul>
@@ -142,6 +147,7 @@ function Menu() {
 // anything to show renders nothing.
 function Page() {
   const shown = (name: string) => only.value.length === 0 || only.value.includes(name);
+  const below = (name: string) => rest.value && shown(name);
   return (
     <>
       <Head />
@@ -155,14 +161,14 @@ function Page() {
             <Panel />
             <div>
               {shown("window") && <Window />}
-              {shown("formula") && <Formula />}
-              {shown("dense") && <Dense />}
-              {shown("code") && <InCode />}
+              {below("formula") && <Formula />}
+              {below("dense") && <Dense />}
+              {below("code") && <InCode />}
             </div>
           </div>
         )}
-        {!data.fields && shown("fields") && <Fields />}
-        {shown("processor") && <Processor />}
+        {!data.fields && below("fields") && <Fields />}
+        {below("processor") && <Processor />}
       </main>
     </>
   );
