@@ -107,7 +107,7 @@ function Line() {
 
 /** Whether what lies below the first screen is made: once that has been painted. */
 const rest = signal(false);
-requestAnimationFrame(() => setTimeout(() => (rest.value = true)));
+requestAnimationFrame(() => requestAnimationFrame(() => (rest.value = true)));
 
 /** The sections that are there, by their headings. */
 function Menu() {
@@ -148,6 +148,7 @@ function Menu() {
 function Page() {
   const shown = (name: string) => only.value.length === 0 || only.value.includes(name);
   const below = (name: string) => rest.value && shown(name);
+  const first = network === undefined ? shown : below;
   return (
     <>
       <Head />
@@ -155,12 +156,12 @@ function Page() {
       <main>
         {data.network && shown("network") && <Network />}
         {data.fields && shown("fields") && <Fields />}
-        {network !== undefined && <Line />}
-        {["window", "formula", "dense", "code"].some(shown) && (
+        {network !== undefined && rest.value && <Line />}
+        {["window", "formula", "dense", "code"].some(first) && (
           <div class="bench">
             <Panel />
             <div>
-              {shown("window") && <Window />}
+              {first("window") && <Window />}
               {below("formula") && <Formula />}
               {below("dense") && <Dense />}
               {below("code") && <InCode />}
